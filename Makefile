@@ -1,0 +1,86 @@
+# Lianxin. `make help` lists what there is; nothing but Python 3.11+ and make is needed.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PY := .venv/bin/python
+# More arguments for pytest, such as ARGS="-k renewal -x"
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup run demo token clean
+setup: ## Install everything that is locked: venv, packages, broker and database
+	@scripts/bootstrap setup
+
+run: ## Start the platform, play a hospital day, stay up until Ctrl-C
+	@scripts/bootstrap run
+	@exec $(PY) -m libs.common.devstack run
+
+demo: ## The same, then stop: exit code 0, or the step that failed
+	@scripts/bootstrap run
+	@exec $(PY) -m libs.common.devstack demo
+
+token: ## Print a token for the running platform: ROLE=doctor PERSON=… [HOSPITAL=…] [DEPARTMENT=…]
+	@test -n "$(ROLE)" -a -n "$(PERSON)" || \
+	  { echo 'Say who: make token ROLE=doctor PERSON=…' >&2; exit 1; }
+	@ENVIRONMENT=development $(PY) -m libs.common.dev_issuer token --role $(ROLE) --person $(PERSON) \
+	  $(if $(HOSPITAL),--hospital $(HOSPITAL)) $(if $(DEPARTMENT),--department $(DEPARTMENT))
+
+clean: ## Remove all data of the platform on this machine (.data)
+	@test ! -x $(PY) || $(PY) -m libs.common.devstack clean
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: test check fmt lint types imports contracts
+test: check-static ## All checks and all tests on real parts (up to 15 minutes)
+	$(PY) -m pytest tests/unit tests/contract tests/integration tests/e2e tests/failure $(ARGS)
+
+check: check-static ## The fast part: lint, types, contracts, tests without the stack
+	$(PY) -m pytest tests/unit tests/contract $(ARGS)
+
+.PHONY: check-static
+check-static: lint types imports contracts
+
+fmt: setup ## Format the code and mend what can be mended
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+
+lint: setup ## Style and suspicious code (ruff)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: setup ## Types (mypy --strict)
+	$(PY) -m mypy
+
+imports: setup ## Who may import whom (import-linter)
+	.venv/bin/lint-imports
+
+contracts: setup ## What is published under contracts/ is true and keeps its promises
+	$(PY) -m scripts.contracts check
+
+.PHONY: test-unit test-contract test-integration test-e2e test-failure soak
+test-unit: setup ## Rules and decisions, no sockets
+	$(PY) -m pytest tests/unit $(ARGS)
+
+test-contract: setup ## Fakes against the real thing, published contracts
+	$(PY) -m pytest tests/contract $(ARGS)
+
+test-integration: setup ## Each part on the real broker and database
+	$(PY) -m pytest tests/integration $(ARGS)
+
+test-e2e: setup ## The journeys through all services
+	$(PY) -m pytest tests/e2e $(ARGS)
+
+test-failure: setup ## The same while parts are killed and fed with garbage
+	$(PY) -m pytest tests/failure $(ARGS)
+
+soak: setup ## The long ones: full kill matrix, long fuzzing (hours)
+	$(PY) -m pytest tests -m soak $(ARGS)
+
+.PHONY: bench lock
+bench: ## Benchmarks; the figures go to docs/performance.md
+	@scripts/bootstrap bench
+	$(PY) -m bench $(ARGS)
+
+lock: setup ## Pin the newest versions that fit requirements/*.in
+	@sh scripts/lock

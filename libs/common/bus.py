@@ -1,0 +1,339 @@
+"""How do we talk to the broker?
+
+The only module that imports the Kafka client (aiokafka). It sets what our promises rest
+on: ``acks=all`` with an idempotent producer, ``auto_offset_reset=earliest``, explicit
+commits, one unacknowledged batch per partition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar
+
+from aiokafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRebalanceListener,
+    TopicPartition,
+)
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+
+from libs.common.cloudevents import partition_for
+
+Offsets = Mapping[tuple[str, int], int]
+
+#: Larger than any record that a source topic accepts, so that a dead letter always fits.
+LARGEST_RECORD = 16 * 1024 * 1024
+BATCH_BYTES = 768 * 1024
+ACK_TIMEOUT = 30.0
+
+
+class BusError(Exception):
+    """The broker can't be reached or refuses. Wait, rebuild, try again."""
+
+
+class Record(Protocol):
+    """A record as it was read (the shape of aiokafka's ``ConsumerRecord``)."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    timestamp: int
+
+
+class Outgoing(Protocol):
+    """A record to be sent, as final bytes."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+R = TypeVar("R", bound=Outgoing)
+
+cached_partition = lru_cache(maxsize=65_536)(partition_for)
+
+
+class Producer:
+    """An idempotent producer. After any error it must be thrown away and made anew."""
+
+    def __init__(self, bootstrap: str, *, idempotent: bool = True) -> None:
+        self._client = AIOKafkaProducer(
+            bootstrap_servers=bootstrap,
+            acks="all",
+            enable_idempotence=idempotent,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=LARGEST_RECORD + BATCH_BYTES,
+            linger_ms=0,
+            request_timeout_ms=20_000,
+        )
+
+    async def start(self) -> None:
+        try:
+            await asyncio.wait_for(self._client.start(), ACK_TIMEOUT)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.abandon()
+            raise BusError(type(error).__name__) from error
+
+    async def send(self, rows: Sequence[R]) -> list[R]:
+        """Send the first rows of each partition, as many as fit one batch; wait for all acks.
+
+        Returns the rows that are acknowledged; the rest have not been sent, and within a
+        partition they all come after those. Raises ``BusError``: then some may be sent.
+        """
+        builders: dict[tuple[str, int], Any] = {}
+        full: set[tuple[str, int]] = set()
+        taken: list[R] = []
+        try:
+            for row in rows:
+                partitions = await self._partitions(row.topic)
+                target = (row.topic, cached_partition(row.key or b"", partitions))
+                if target in full:
+                    continue
+                builder = builders.get(target)
+                if builder is None:
+                    builder = builders[target] = self._client.create_batch()
+                added = builder.append(
+                    timestamp=None, key=row.key, value=row.value, headers=row.headers
+                )
+                if added is None:
+                    full.add(target)
+                else:
+                    taken.append(row)
+            waits = [
+                await self._client.send_batch(builder, topic, partition=partition)
+                for (topic, partition), builder in builders.items()
+            ]
+            async with asyncio.timeout(ACK_TIMEOUT):
+                await asyncio.gather(*waits)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise BusError(type(error).__name__) from error
+        return taken
+
+    async def _partitions(self, topic: str) -> int:
+        known = self._client.client.cluster.partitions_for_topic(topic)
+        if not known:
+            async with asyncio.timeout(ACK_TIMEOUT):
+                known = await self._client.partitions_for(topic)
+        return len(known)
+
+    async def stop(self) -> None:
+        try:
+            await asyncio.wait_for(self._client.stop(), 5)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise BusError(type(error).__name__) from error
+
+    async def abandon(self) -> None:
+        """Stop without caring for what is unsent; it will be sent again from the outbox."""
+        try:
+            await self.stop()
+        except BusError:
+            return
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, revoked: Callable[[], Awaitable[None]]) -> None:
+        self._revoked = revoked
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        if revoked:
+            await self._revoked()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        return None
+
+
+class ConsumerClient:
+    """A member of a consumer group, with explicit commits only."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        topics: Sequence[str],
+        *,
+        revoked: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._topics = topics
+        self._listener = _Listener(revoked)
+        self._client = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=15_000,
+            heartbeat_interval_ms=3_000,
+            rebalance_timeout_ms=60_000,
+            max_poll_interval_ms=120_000,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            fetch_max_wait_ms=250,
+            metadata_max_age_ms=30_000,
+        )
+
+    async def start(self) -> None:
+        try:
+            self._client.subscribe(list(self._topics), listener=self._listener)
+            await asyncio.wait_for(self._client.start(), 60)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.stop()
+            raise BusError(type(error).__name__) from error
+
+    async def poll(self, *, max_records: int, timeout: float) -> list[Record]:
+        """Up to ``max_records``, each partition's in order. ``timeout`` in seconds."""
+        try:
+            found = await self._client.getmany(
+                max_records=max_records, timeout_ms=int(timeout * 1000)
+            )
+        except KafkaError as error:
+            raise BusError(type(error).__name__) from error
+        return [record for records in found.values() for record in records]
+
+    async def commit(self, offsets: Offsets) -> bool:
+        """Commit next offsets. ``False``: the partitions are somebody else's by now."""
+        try:
+            async with asyncio.timeout(ACK_TIMEOUT):
+                await self._client.commit(
+                    {TopicPartition(t, p): offset for (t, p), offset in offsets.items()}
+                )
+        except (CommitFailedError, IllegalStateError):
+            return False
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise BusError(type(error).__name__) from error
+        return True
+
+    def pause(self) -> None:
+        self._client.pause(*self._client.assignment())
+
+    def resume(self) -> None:
+        self._client.resume(*self._client.assignment())
+
+    def rewind(self, records: Sequence[Record]) -> None:
+        """Have ``records`` delivered again."""
+        first: dict[TopicPartition, int] = {}
+        for r in records:
+            tp = TopicPartition(r.topic, r.partition)
+            first[tp] = min(first.get(tp, r.offset), r.offset)
+        for tp, offset in first.items():
+            if tp in self._client.assignment():
+                self._client.seek(tp, offset)
+
+    def assigned(self) -> int:
+        return len(self._client.assignment())
+
+    async def behind(self) -> dict[tuple[str, int], int]:
+        """Records between our position and the end, asked of the broker, per partition."""
+        assignment = list(self._client.assignment())
+        try:
+            async with asyncio.timeout(10):
+                ends = await self._client.end_offsets(assignment)
+                return {
+                    (tp.topic, tp.partition): max(0, end - await self._client.position(tp))
+                    for tp, end in ends.items()
+                    if tp in self._client.assignment()
+                }
+        except (KafkaError, OSError, TimeoutError, IllegalStateError) as error:
+            raise BusError(type(error).__name__) from error
+
+    async def stop(self) -> None:
+        try:
+            await asyncio.wait_for(self._client.stop(), 10)
+        except (KafkaError, OSError, TimeoutError):
+            return  # the group notices by the missing heartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    name: str
+    partitions: int
+    replication: int
+    config: Mapping[str, str]
+
+
+@asynccontextmanager
+async def _admin(bootstrap: str) -> AsyncIterator[Any]:
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await asyncio.wait_for(client.start(), 10)
+        yield client
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise BusError(type(error).__name__) from error
+    finally:
+        await client.close()
+
+
+async def broker_answers(bootstrap: str) -> bool:
+    """Whether a broker answers a metadata request now."""
+    try:
+        async with _admin(bootstrap) as admin:
+            await asyncio.wait_for(admin.list_topics(), 10)
+    except (BusError, TimeoutError):
+        return False
+    return True
+
+
+async def wait_for_broker(bootstrap: str, timeout: float) -> None:
+    """Until a broker answers. Raises ``BusError`` after ``timeout`` seconds."""
+    try:
+        async with asyncio.timeout(timeout):
+            while not await broker_answers(bootstrap):
+                await asyncio.sleep(0.1)
+    except TimeoutError as error:
+        raise BusError("no broker answers") from error
+
+
+async def create_topics(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]:
+    """Create the topics that don't exist yet; returns their names."""
+    async with _admin(bootstrap) as admin:
+        existing = set(await admin.list_topics())
+        missing = [s for s in specs if s.name not in existing]
+        if not missing:
+            return []
+        answer = await admin.create_topics(
+            [
+                NewTopic(s.name, s.partitions, s.replication, topic_configs=dict(s.config))
+                for s in missing
+            ]
+        )
+        for topic, code, *message in answer.topic_errors:
+            error = for_code(code)
+            if code and error is not TopicAlreadyExistsError:
+                raise BusError(f"topic {topic}: {error.__name__} {message}")
+        return [s.name for s in missing]
+
+
+async def read_all(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[Record]:
+    """Every record of ``topics`` from the beginning, then live; outside any group."""
+    client = AIOKafkaConsumer(
+        *topics,
+        bootstrap_servers=bootstrap,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    try:
+        await client.start()
+        async for record in client:
+            yield record
+    except (KafkaError, OSError) as error:
+        raise BusError(type(error).__name__) from error
+    finally:
+        await client.stop()

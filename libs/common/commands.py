@@ -1,0 +1,110 @@
+"""How do commands of people share a transaction?
+
+Commands that arrive while a transaction runs wait together and are decided in the next
+one, each seeing what the one before it left. The transaction belongs to this task, not
+to a request: a client that disconnects cancels nothing, and an answer goes out only
+after the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+
+import structlog
+
+from libs.common import metrics
+from libs.common.bus import BusError
+from libs.common.clock import Ports
+from libs.common.decision import Input
+from libs.common.engine import Engine, Outcome
+from libs.common.mongo import Conflict, Unavailable
+from libs.common.relay import Relay
+
+log = structlog.get_logger()
+
+BATCH = 64
+#: Seconds that a command waits for a database that is away before it is told so.
+PATIENCE = 8.0
+
+
+class Busy(Exception):
+    """The command was not accepted and changed nothing; ``reason`` says why. Try later."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Commands:
+    """One service's group commit; ``run`` until ``stop``."""
+
+    def __init__(
+        self, *, engine: Engine, relay: Relay, ports: Ports, outbox_limit: int = 50_000
+    ) -> None:
+        self._engine = engine
+        self._relay = relay
+        self._ports = ports
+        self._outbox_limit = outbox_limit
+        self._waiting: deque[tuple[Input, asyncio.Future[Outcome]]] = deque()
+        self._arrived = asyncio.Event()
+        self._stopping = False
+
+    async def submit(self, input: Input) -> Outcome:
+        """Decide and save ``input``. Raises ``Busy`` if it was not accepted."""
+        if self._stopping:
+            raise Busy("stopping")
+        if self._relay.backlog >= self._outbox_limit:
+            raise Busy("outbox_full")
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append((input, future))
+        self._arrived.set()
+        return await future
+
+    async def run(self) -> None:
+        while not (self._stopping and not self._waiting):
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                await self._decide(batch)
+
+    async def _decide(self, batch: list[tuple[Input, asyncio.Future[Outcome]]]) -> None:
+        inputs = [input for input, _ in batch]
+        metrics.COMMAND_BATCH_SIZE.observe(len(batch))
+        deadline = self._ports.clock.monotonic() + PATIENCE
+        attempt = 0
+        while True:
+            try:
+                outcomes = await self._engine.run(inputs, "process commands")
+                break
+            except (Unavailable, Conflict, BusError) as error:
+                attempt += 1
+                wait = self._ports.backoff(attempt, cap=2.0)
+                if self._ports.clock.monotonic() + wait > deadline:
+                    log.warning("commands_refused", count=len(batch), why=str(error))
+                    self._fail(batch, Busy("database_unavailable"))
+                    return
+                await self._ports.clock.sleep(wait)
+            except Exception as error:
+                log.exception("commands_failed", count=len(batch))
+                self._fail(batch, error)
+                return
+        for (input, future), outcome in zip(batch, outcomes, strict=True):
+            metrics.COMMANDS.labels(type=input.type, fate=outcome.fate).inc()
+            if not future.done():  # the client may have gone
+                future.set_result(outcome)
+
+    @staticmethod
+    def _fail(batch: list[tuple[Input, asyncio.Future[Outcome]]], error: Exception) -> None:
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(error)
+
+    async def stop(self, task: asyncio.Task[None], timeout: float = 15.0) -> None:
+        """Accept nothing more; decide what was accepted."""
+        self._stopping = True
+        self._arrived.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(task), timeout)

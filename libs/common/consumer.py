@@ -1,0 +1,304 @@
+"""How do records become inputs, and when is an offset committed?
+
+One loop: poll a batch, decode it, let the engine decide and save it, send what was
+rejected to the dead letters, commit the offsets, poll again. One batch is in flight at a
+time; no task per key. Every record ends in one of three fates: *done* (a refusal or a
+duplicate is done too), *rejected* (kept in the dead letters), or *retried* for ever while
+a fault lies outside. An offset is committed only when all before it are settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from hashlib import blake2b
+from typing import TypeVar
+
+import structlog
+
+from libs.common import metrics
+from libs.common.bus import BusError, ConsumerClient, Record
+from libs.common.clock import Ports
+from libs.common.cloudevents import Reason, Undecodable, UnknownType, decode
+from libs.common.dead_letters import DeadLetter, DeadLetters
+from libs.common.decision import Input
+from libs.common.engine import Engine, Fate, Reject
+from libs.common.events import Event
+from libs.common.flood import FloodGuard
+from libs.common.mongo import Conflict, Unavailable
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+BATCH_RECORDS = 500
+BATCH_BYTES = 4 * 1024 * 1024
+#: A publisher's clock may be this much ahead of ours.
+AHEAD = timedelta(minutes=5)
+#: Seconds that a rebalance or a shutdown waits for the batch in flight.
+DRAIN = 20.0
+#: Seconds between a stopped consumer's probes, and between the watchdog's looks.
+PROBE = 30.0
+WATCH = 5.0
+#: Seconds without any record, while records are waiting, before the consumer is built anew.
+STUCK = 30.0
+
+
+class _Lost(Exception):
+    """The group has rebalanced: this batch's partitions may be somebody else's."""
+
+
+class Consumer:
+    """One service's consumer group member. ``run`` until ``stop`` is called."""
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        new_client: Callable[[Callable[[], Awaitable[None]]], ConsumerClient],
+        engine: Engine,
+        dead_letters: DeadLetters,
+        types: Mapping[str, type[Event]],
+        ports: Ports,
+        batch_records: int = BATCH_RECORDS,
+    ) -> None:
+        self._group = group
+        self._new_client = new_client
+        self._engine = engine
+        self._dead_letters = dead_letters
+        self._types = types
+        self._ports = ports
+        self._batch_records = batch_records
+        self._flood = FloodGuard()
+        #: Rejects flooded in; only probes are read until one is handled.
+        self.stopped = False
+        self._probing = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._rebalances = 0
+        self._last_record = 0.0
+        self._rebuild = asyncio.Event()
+
+    async def run(self) -> None:
+        failures = 0
+        try:
+            while not self._stopping.is_set():
+                client = self._new_client(self._on_revoked)
+                try:
+                    await client.start()
+                    failures = 0
+                    await self._consume(client)
+                except BusError as error:
+                    failures += 1
+                    metrics.CONSUMER_REBUILDS.labels(reason=type(error).__name__).inc()
+                    log.warning("consumer_restarts", group=self._group, why=str(error))
+                finally:
+                    await client.stop()
+                if failures:
+                    await self._pause_between(self._ports.backoff(failures, cap=5.0))
+        finally:
+            await self._dead_letters.close()
+
+    async def stop(self) -> None:
+        """Take no further batch; wait for the one in flight."""
+        self._stopping.set()
+        self._probing.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), DRAIN)
+
+    async def _on_revoked(self) -> None:
+        """Before a rebalance: let the batch in flight commit, within the time that there is."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), DRAIN)
+        self._rebalances += 1
+
+    async def _consume(self, client: ConsumerClient) -> None:
+        self._rebuild.clear()
+        self._last_record = self._ports.clock.monotonic()
+        watchdog = asyncio.create_task(self._watch(client))
+        try:
+            while not self._stopping.is_set():
+                if self._rebuild.is_set():
+                    raise BusError("stuck: records are waiting and none arrives")
+                if self._flood.flooded():
+                    await self._probe(client)
+                else:
+                    await self._poll(client, self._batch_records)
+        finally:
+            watchdog.cancel()
+            with suppress(asyncio.CancelledError):
+                await watchdog
+
+    async def _poll(self, client: ConsumerClient, most: int, timeout: float = 0.5) -> bool:
+        """One poll, settled whole; whether everything in it was handled."""
+        records = await client.poll(max_records=most, timeout=timeout)
+        if not records:
+            return True
+        self._last_record = self._ports.clock.monotonic()
+        self._idle.clear()
+        try:
+            clean = True
+            for chunk in _bounded(records):
+                clean &= await self._settle(client, chunk)
+            return clean
+        except _Lost:
+            log.info("batch_dropped", group=self._group, records=len(records))
+            return True
+        finally:
+            self._idle.set()
+
+    async def _settle(self, client: ConsumerClient, records: Sequence[Record]) -> bool:
+        """Decide, save, set aside, commit. Raises ``_Lost`` if a rebalance took it away."""
+        started = self._ports.clock.monotonic()
+        inputs, by_input, letters, malformed = self._decode(records)
+        own_faults = 0
+        if inputs:
+            outcomes = await self._retried(client, lambda: self._engine.run(inputs))
+            for input, record, outcome in zip(inputs, by_input, outcomes, strict=True):
+                metrics.EVENTS_CONSUMED.labels(
+                    topic=record.topic, type=input.type, fate=outcome.fate
+                ).inc()
+                if outcome.fate == Fate.REJECTED:
+                    letters.append(DeadLetter(record, outcome.note, outcome.error))
+                    own_faults += outcome.note == Reject.RULE_FAILED
+        if letters:
+            await self._retried(client, lambda: self._dead_letters.send(letters))
+            log.warning("events_rejected", group=self._group, count=len(letters))
+        if not await client.commit({(r.topic, r.partition): r.offset + 1 for r in records}):
+            log.info("commit_after_rebalance", group=self._group)
+        now = self._ports.clock.monotonic()
+        self._flood.count(now, len(records), own_faults, malformed)
+        metrics.CONSUMER_BATCH_SIZE.observe(len(records))
+        metrics.CONSUMER_BATCH_SECONDS.observe(now - started)
+        for source in self._flood.noisy():
+            log.error("source_rejected_often", group=self._group, source=source)
+        return not letters
+
+    def _decode(
+        self, records: Sequence[Record]
+    ) -> tuple[list[Input], list[Record], list[DeadLetter], dict[str, int]]:
+        inputs: list[Input] = []
+        by_input: list[Record] = []
+        letters: list[DeadLetter] = []
+        malformed: dict[str, int] = {}
+        latest = self._ports.clock.now() + AHEAD
+        for record in records:
+            try:
+                event = decode(record.headers, record.value, self._types)
+                if event.time > latest:
+                    raise Undecodable(Reason.TIME_AHEAD, "time is more than 5 minutes ahead")
+            except UnknownType:
+                # Not ours, or newer than we are: tolerated, counted, no trace in the inbox.
+                metrics.EVENTS_CONSUMED.labels(
+                    topic=record.topic, type="unknown", fate="ignored"
+                ).inc()
+                continue
+            except Undecodable as error:
+                letters.append(DeadLetter(record, error.reason, error.detail))
+                source = _source_of(record)
+                malformed[source] = malformed.get(source, 0) + 1
+                continue
+            by_input.append(record)
+            inputs.append(
+                Input(
+                    id=event.id,
+                    source=event.source,
+                    type=event.type,
+                    hospital=event.hospital,
+                    subject=event.subject,
+                    time=event.time,
+                    data=event.data,
+                    sequence=event.sequence,
+                    correlation_id=event.correlationid or event.id,
+                    traceparent=event.traceparent,
+                    tracestate=event.tracestate,
+                    body_hash=blake2b(record.value or b"", digest_size=16).digest(),
+                    origin=(record.topic, record.partition, record.offset),
+                )
+            )
+        return inputs, by_input, letters, malformed
+
+    async def _retried(self, client: ConsumerClient, work: Callable[[], Awaitable[T]]) -> T:
+        """Repeat ``work`` while the fault lies outside; meanwhile read nothing but stay a member."""
+        rebalances, attempt = self._rebalances, 0
+        while True:
+            try:
+                done = await work()
+            except (Unavailable, Conflict, BusError) as error:
+                attempt += 1
+                log.warning("batch_waits", group=self._group, attempt=attempt, why=str(error))
+                client.pause()
+                await self._pause_between(self._ports.backoff(attempt, cap=5.0))
+                if not self._stopping.is_set() and rebalances == self._rebalances:
+                    client.rewind(await client.poll(max_records=1, timeout=0))
+                    continue
+                client.resume()
+                raise _Lost from error
+            if attempt:
+                client.resume()
+            return done
+
+    def probe_now(self) -> None:
+        """Do not wait for the next probe of a stopped consumer."""
+        self._probing.set()
+
+    async def _probe(self, client: ConsumerClient) -> None:
+        """Stopped by a flood of rejects: one record at a time, until one is handled."""
+        if not self.stopped:
+            self.stopped = True
+            metrics.CONSUMER_STOPPED.set(1)
+            sources = sorted(self._flood.sources())
+            log.error("consumer_stopped", group=self._group, sources=sources)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._probing.wait(), PROBE)
+        self._probing.clear()
+        before = self._last_record
+        if await self._poll(client, 1) and self._last_record != before:
+            self._flood.reset()
+            self.stopped = False
+            metrics.CONSUMER_STOPPED.set(0)
+            log.warning("consumer_resumed", group=self._group)
+
+    async def _watch(self, client: ConsumerClient) -> None:
+        """A consumer can hang after a broker's restart without any error; notice by the lag."""
+        while True:
+            await self._ports.clock.sleep(WATCH)
+            try:
+                behind = await client.behind()
+            except BusError as error:
+                log.info("lag_unknown", group=self._group, why=str(error))
+                continue
+            for (topic, partition), lag in behind.items():
+                metrics.CONSUMER_LAG.labels(topic=topic, partition=str(partition)).set(lag)
+            silent = self._ports.clock.monotonic() - self._last_record
+            if any(behind.values()) and self._idle.is_set() and silent > STUCK:
+                self._rebuild.set()
+
+    async def _pause_between(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+
+def _source_of(record: Record) -> str:
+    """Who sent a malformed record, as far as it says so; its topic otherwise."""
+    for name, value in record.headers:
+        if name == "ce_source" and value and len(value) <= 256:
+            return value.decode("ascii", "replace")
+    return record.topic
+
+
+def _bounded(records: Sequence[Record]) -> list[Sequence[Record]]:
+    """Cut where the bytes of a batch would exceed its limit."""
+    chunks: list[list[Record]] = [[]]
+    size = 0
+    for record in records:
+        weight = len(record.value or b"")
+        if chunks[-1] and size + weight > BATCH_BYTES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(record)
+        size += weight
+    return list(chunks)

@@ -1,0 +1,221 @@
+"""What does a rule receive and what may it answer?
+
+The vocabulary of the middle step of *load -> decide -> save*. Everything here is a
+plain value: no I/O, no clock, no driver. ``domain.py`` of every service is written
+in these words and can therefore be read and tested without a server.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from libs.common.events.base import Event
+
+#: Namespace of every derived id, so that handling an input twice derives the same ids.
+NAMESPACE = uuid.UUID("6e8f9d1c-0f0b-5a53-9d2e-6c69616e7869")
+
+
+def derived_id(*parts: object) -> str:
+    """The uuid5 of ``parts``: the same cause always gives the same id. Never for secrets."""
+    return str(uuid.uuid5(NAMESPACE, "|".join(map(str, parts))))
+
+
+class Document(BaseModel):
+    """The state of one aggregate, stored as one document under ``<hospital>/<id>``.
+
+    ``version`` is 0 until first stored and counts the saves; a save is guarded by it.
+    ``sequence`` counts the events published about this aggregate. Both belong to the
+    runtime; rules leave them alone. ``schema_number`` lets ``store.py`` upcast.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    COLLECTION: ClassVar[str]
+    SCHEMA: ClassVar[int] = 1
+
+    id: str
+    hospital: str
+    version: int = 0
+    sequence: int = 0
+    schema_number: int = 1
+
+    def but(self, **changes: Any) -> Any:
+        """A copy with ``changes``; not validated again, so give values of the right type."""
+        return self.model_copy(update=changes)
+
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Documents that an input needs: those of ``model`` whose ``field`` equals ``value``.
+
+    ``field`` is ``id`` or a field with an index in ``store.py``. A batch's needs are
+    read in one query for each (model, field).
+    """
+
+    model: type[Document]
+    field: str
+    value: str
+
+
+def by_id(model: type[Document], *ids: str) -> list[Need]:
+    return [Need(model, "id", i) for i in ids]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who sends a command, from the verified token (``person`` is the claim ``sub``)."""
+
+    person: str
+    roles: frozenset[str] = frozenset()
+    departments: frozenset[str] = frozenset()
+
+    def has(self, *roles: str) -> bool:
+        return not self.roles.isdisjoint(roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One thing to decide: an event, a command or a due timer.
+
+    ``(source, id)`` identifies it within its hospital for ever; ``body_hash`` tells a
+    repetition from another body under the same id. ``time`` is when the event
+    happened at its publisher, when the command came in, or when the timer was due.
+    """
+
+    id: str
+    source: str
+    type: str
+    hospital: str
+    subject: str
+    time: datetime
+    data: Any
+    sequence: int | None = None
+    correlation_id: str = ""
+    traceparent: str | None = None
+    tracestate: str | None = None
+    actor: Actor | None = None
+    if_match: int | None = None
+    body_hash: bytes = b""
+    origin: tuple[str, int, int] | None = None
+
+
+class State(Protocol):
+    """What has been loaded, as seen by one input: its own hospital's documents only."""
+
+    def get(self, model: type[D], id: str) -> D | None: ...
+
+    def where(self, model: type[D], field: str, value: str) -> Sequence[D]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """What a rule may know besides input and state.
+
+    ``now`` is an aware UTC time in whole milliseconds; ``policy`` the service's dated
+    rules; ``secret()`` draws an unguessable URL-safe token from the randomness port.
+    """
+
+    now: datetime
+    policy: Any
+    secret: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """A fact to publish about the aggregate ``about``, one of the decision's changes.
+
+    The runtime gives it its id, time and sequence. ``about=None`` is for facts with no
+    aggregate of their own, above all requests for a notification.
+    """
+
+    data: Event
+    about: Document | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Bring ``type`` with ``data`` back as an input when ``due`` has come.
+
+    The same ``id`` and ``due`` are one timer. There is no cancelling and no moving: the
+    rule that it wakes looks at the status again. ``data`` holds JSON values only.
+    """
+
+    id: str
+    due: datetime
+    type: str
+    subject: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Yes: what changes, what is published, what shall wake us later.
+
+    ``result`` answers a command; it must be JSON (it is kept beside the idempotency key).
+    ``note`` says in a static word what happened, for the inbox row and the counters.
+    """
+
+    changes: Sequence[Document] = ()
+    events: Sequence[Emit] = ()
+    timers: Sequence[Timer] = ()
+    result: Any = None
+    note: str = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No, for ``reason``, a member of an enum. It is final, and it may itself be recorded.
+
+    ``detail`` is for people and holds no personal data; ``extra`` goes into the
+    problem detail of an HTTP answer. ``NOT_FOUND`` also answers for somebody else's.
+    """
+
+    reason: str
+    detail: str = ""
+    changes: Sequence[Document] = ()
+    events: Sequence[Emit] = ()
+    timers: Sequence[Timer] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Common(StrEnum):
+    """Reasons that mean the same in every service."""
+
+    NOT_FOUND = "not_found"
+    FORBIDDEN = "forbidden"
+    STALE = "stale"  # an older fact than what is known; nothing to do
+    CHANGED = "changed"  # If-Match names another version
+    WRONG_STATUS = "wrong_status"
+
+
+def unchanged(input: Input, doc: Document) -> bool:
+    """Whether ``If-Match``, where given, still names this version of ``doc``."""
+    return input.if_match is None or input.if_match == doc.version
+
+
+Answer = Decision | Refusal
+Needs = Callable[[Input, State], Iterable[Need]]
+Decide = Callable[[Input, State, Env], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """How one type of input is decided: how its body reads, what it needs, the rule.
+
+    ``needs`` is asked again after each load until it names nothing new (at most four
+    rounds), so a need may follow from what an earlier one found.
+    """
+
+    data: type[BaseModel]
+    needs: Needs
+    decide: Decide

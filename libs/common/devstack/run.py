@@ -1,0 +1,111 @@
+"""What happens at ``make run``, ``make demo`` and ``make clean``?
+
+Everything comes up in order, a hospital day is played through it, and it either stays up
+until Ctrl-C (run) or goes down again with an exit code (demo).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from libs.common.devstack import kafka
+from libs.common.devstack.errors import StackError
+from libs.common.devstack.lock import FolderLock
+from libs.common.devstack.places import ROOT, SERVICES, Ports
+from libs.common.devstack.stack import Stack
+from libs.common.devstack.timeline import Timeline
+
+#: Its ``play(stack, timeline)`` plays the day and answers 0, or 1 after it has told which
+#: step failed.
+PLAYER = "scripts.play"
+
+Play = Callable[[Stack, Timeline], Coroutine[Any, Any, int]]
+
+
+def data_folder() -> Path:
+    return Path(os.environ.get("DATA_DIR") or ROOT / ".data").absolute()
+
+
+def up(mode: str) -> int:
+    """Start, play, and stay up (``run``) or stop (``demo``)."""
+    folder, ports = data_folder(), Ports.fixed()
+    timeline = Timeline(ports.page)
+    play: Play = import_module(PLAYER).play
+    with Stack(folder, ports, tell=timeline.tell, supervise=mode == "run", look_only=True) as stack:
+        stack.start_page()
+        timeline.page_is_up()
+        stack.start_services()
+        code: int = asyncio.run(play(stack, timeline))
+        if mode == "run":
+            timeline.say(addresses(stack))
+            wait_for_signal()
+        timeline.say("… stopping")
+        ignore_signals()
+    return code
+
+
+def addresses(stack: Stack) -> str:
+    """What to open and what to type next."""
+    docs = "\n".join(f"    {stack.service_url(name)}/docs  {name}" for name in SERVICES)
+    return (
+        f"\n  The page: http://127.0.0.1:{stack.ports.page}\n{docs}\n"
+        "  A token:  make token ROLE=doctor PERSON=…\n"
+        f"  Logs:     {stack.folder / 'logs'}\n  Ctrl-C stops all of it; the data stays.\n"
+    )
+
+
+def wait_for_signal() -> None:
+    """Until Ctrl-C, or until whoever started us asks us to stop."""
+    threading.Event().wait()
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def ignore_signals() -> None:
+    """A second Ctrl-C must not leave half of the stack behind."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def clean() -> None:
+    """Remove the data, unless a stack is up over it."""
+    folder = data_folder()
+    if folder.exists():
+        lock = FolderLock(folder)
+        lock.take()
+        shutil.rmtree(folder)
+        lock.give()
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m libs.common.devstack")
+    parser.add_argument("mode", choices=["prepare", "run", "demo", "clean"])
+    mode = parser.parse_args(arguments).mode
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    try:
+        if mode == "prepare":
+            kafka.prepare()
+        elif mode == "clean":
+            clean()
+        else:
+            return up(mode)
+        return 0
+    except StackError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0 if mode == "run" else 1

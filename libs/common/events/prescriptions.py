@@ -1,0 +1,105 @@
+"""What do hospital systems tell about prescriptions and visits (``hospital.prescriptions``)?"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import AwareDatetime, Field, FiniteFloat
+
+from libs.common.events.base import (
+    Code,
+    Department,
+    Event,
+    EventModel,
+    Id,
+    Line,
+    Prose,
+    Sensitive,
+    Word,
+)
+
+
+class VisitClass(StrEnum):
+    """FHIR Encounter.class. In person are ``ambulatory`` and ``inpatient``."""
+
+    AMBULATORY = "ambulatory"
+    INPATIENT = "inpatient"
+    EMERGENCY = "emergency"
+    VIRTUAL = "virtual"
+
+
+class Medication(EventModel):
+    """The medicine that was prescribed."""
+
+    code: Code = Field(description="ATC code.")
+    name: Line = Field(description="Its name, as on the prescription.")
+    ingredient_code: Code = Field(
+        description="Code of the active ingredient: renewals are counted by it."
+    )
+    form: Line | None = Field(default=None, description="Tablet, capsule, ...")
+    strength: Line | None = Field(default=None, description="5 mg, 20 mg/5 ml, ...")
+
+
+class Quantity(EventModel):
+    """How much."""
+
+    value: FiniteFloat = Field(gt=0, description="The number.")
+    unit: Line = Field(description="Tablets, boxes, ml, ...")
+
+
+class PrescriptionIssued(Event):
+    """A medicine was prescribed: one event for each medicine (FHIR MedicationRequest)."""
+
+    TYPE: ClassVar[str] = "hospital.prescription.issued.v1"
+    TOPIC: ClassVar[str] = "hospital.prescriptions"
+    SUBJECT: ClassVar[str] = "prescription_id"
+
+    prescription_id: Id = Field(description="The prescription (of one medicine).")
+    patient_id: Id = Field(description="The patient.")
+    medication: Medication = Field(description="The medicine.")
+    dosage: Prose = Field(description="How to take it, in words.")
+    quantity: Quantity = Field(description="How much was prescribed.")
+    days_supply: int = Field(ge=1, le=366, description="For how many days it lasts.")
+    prescriber_id: Id = Field(description="The practitioner who prescribed it.")
+    department: Department = Field(description="The treating department.")
+    authored_here: bool = Field(default=True, description="False: prescribed at another hospital.")
+    diagnoses: Sensitive[tuple[Code, ...]] = Field(
+        default=(), max_length=16, description="ICD-10 codes of what it is for."
+    )
+    issued_at: AwareDatetime = Field(description="When it was prescribed.")
+    based_on: Id | None = Field(default=None, description="The prescription that it follows from.")
+    refill_id: Id | None = Field(
+        default=None, description="The renewal that brought it about; such a one resets no count."
+    )
+
+
+class PrescriptionStopped(Event):
+    """A prescription must no longer be followed or renewed."""
+
+    TYPE: ClassVar[str] = "hospital.prescription.stopped.v1"
+    TOPIC: ClassVar[str] = "hospital.prescriptions"
+    SUBJECT: ClassVar[str] = "prescription_id"
+
+    prescription_id: Id = Field(description="The prescription.")
+    patient_id: Id = Field(description="The patient.")
+    stopped_at: AwareDatetime = Field(description="When it was stopped.")
+    stopped_by: Id | None = Field(default=None, description="The practitioner who stopped it.")
+    reason: Word | None = Field(default=None, description="Why it was stopped.")
+
+
+class VisitCompleted(Event):
+    """A patient was seen. In person at the treating department, it resets the renewals."""
+
+    TYPE: ClassVar[str] = "hospital.visit.completed.v1"
+    TOPIC: ClassVar[str] = "hospital.prescriptions"
+    SUBJECT: ClassVar[str] = "visit_id"
+
+    visit_id: Id = Field(description="The visit.")
+    patient_id: Id = Field(description="The patient.")
+    visit_class: VisitClass = Field(description="How the patient was seen.")
+    department: Department = Field(description="The department that saw the patient.")
+    practitioner_id: Id | None = Field(default=None, description="Who saw the patient.")
+    occurred_at: AwareDatetime = Field(
+        description="When the visit took place; what counts, however late it is told."
+    )

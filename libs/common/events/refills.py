@@ -1,0 +1,139 @@
+"""What does the prescriptions service tell about renewals (``prescriptions.events``)?"""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import AwareDatetime, Field
+
+from libs.common.events.base import Code, Event, Id, Word
+
+
+class RefillStage(StrEnum):
+    """With whom a renewal lay."""
+
+    DOCTOR = "doctor"
+    PHARMACIST = "pharmacist"
+
+
+class Refill(Event):
+    """Which renewal it is about."""
+
+    TOPIC: ClassVar[str] = "prescriptions.events"
+    SUBJECT: ClassVar[str] = "refill_id"
+
+    refill_id: Id = Field(description="The renewal.")
+    patient_id: Id = Field(description="The patient.")
+    prescription_id: Id = Field(description="The prescription to be renewed.")
+    ingredient_code: Code = Field(description="Active ingredient: renewals are counted by it.")
+    requested_by: Id = Field(description="The patient, or who may act for them.")
+    department_code: Code | None = Field(default=None, description="The treating department.")
+
+
+class RefillRequested(Refill):
+    """A renewal was asked for, is eligible, and waits for a doctor."""
+
+    TYPE: ClassVar[str] = "hospital.refill.requested.v1"
+
+    number: int = Field(ge=1, description="It would be this renewal since the last visit.")
+    requested_at: AwareDatetime = Field(description="When.")
+
+
+class RefillRefused(Refill):
+    """A renewal was asked for and is not eligible."""
+
+    TYPE: ClassVar[str] = "hospital.refill.refused.v1"
+
+    reason: Word = Field(description="renewal_limit_reached, not_on_list, too_old, ...")
+    refused_at: AwareDatetime = Field(description="When.")
+
+
+class DoctorDecision(Refill):
+    """What all answers of a doctor have in common."""
+
+    doctor_id: Id = Field(description="The doctor who decided.")
+    decided_at: AwareDatetime = Field(description="When.")
+
+
+class RefillDoctorApproved(DoctorDecision):
+    """A doctor approved and signed; a pharmacist reviews next."""
+
+    TYPE: ClassVar[str] = "hospital.refill.doctor_approved.v1"
+
+    days_supply: int = Field(ge=1, le=366, description="For how many days.")
+
+
+class RefillDoctorDeclined(DoctorDecision):
+    """A doctor declined: the renewal is over and its place is given back."""
+
+    TYPE: ClassVar[str] = "hospital.refill.doctor_declined.v1"
+
+    reason: Word = Field(description="Why: a code; the doctor's words stay in the service.")
+
+
+class PharmacistReview(Refill):
+    """What all answers of a pharmacist have in common."""
+
+    pharmacist_id: Id = Field(description="The pharmacist who reviewed.")
+    reviewed_at: AwareDatetime = Field(description="When.")
+
+
+class RefillPharmacistPassed(PharmacistReview):
+    """A pharmacist passed the prescription; it takes effect."""
+
+    TYPE: ClassVar[str] = "hospital.refill.pharmacist_passed.v1"
+
+
+class RefillPharmacistReturned(PharmacistReview):
+    """A pharmacist returned it to the doctor who approved it."""
+
+    TYPE: ClassVar[str] = "hospital.refill.pharmacist_returned.v1"
+
+    doctor_id: Id = Field(description="The same doctor, who decides again.")
+    reason: Word = Field(description="Why: a code; the pharmacist's words stay in the service.")
+
+
+class RefillPharmacistRefused(PharmacistReview):
+    """A pharmacist refused: the renewal is over and its place is given back."""
+
+    TYPE: ClassVar[str] = "hospital.refill.pharmacist_refused.v1"
+
+    reason: Word = Field(description="Why: a code; the pharmacist's words stay in the service.")
+
+
+class RefillEffective(Refill):
+    """The renewal counts, and its prescription may be dispensed."""
+
+    TYPE: ClassVar[str] = "hospital.refill.effective.v1"
+
+    new_prescription_id: Id = Field(description="The renewal's own prescription.")
+    doctor_id: Id = Field(description="The doctor who signed it.")
+    pharmacist_id: Id = Field(description="The pharmacist who passed it.")
+    days_supply: int = Field(ge=1, le=366, description="For how many days.")
+    number: int = Field(ge=1, description="It is this renewal since the last visit.")
+    remaining: int = Field(ge=0, description="Renewals left until the next visit.")
+    effective_at: AwareDatetime = Field(description="When it took effect.")
+    valid_on: date | None = Field(
+        default=None, description="The last day on which it is dispensed."
+    )
+
+
+class RefillCancelled(Refill):
+    """The patient's side took the request back; its place is given back."""
+
+    TYPE: ClassVar[str] = "hospital.refill.cancelled.v1"
+
+    cancelled_by: Id = Field(description="Who took it back.")
+    cancelled_at: AwareDatetime = Field(description="When.")
+    reason: Word | None = Field(default=None, description="Why.")
+
+
+class RefillExpired(Refill):
+    """Nobody decided in time; its place is given back."""
+
+    TYPE: ClassVar[str] = "hospital.refill.expired.v1"
+
+    stage: RefillStage = Field(description="With whom it lay.")
+    expired_at: AwareDatetime = Field(description="When.")

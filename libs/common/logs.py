@@ -1,0 +1,159 @@
+"""What does a line of the log look like, and what may it never hold?
+
+One JSON object a line on stdout: ``time``, ``level``, ``service``, ``logger``, ``event``
+(a static name) and ids as fields. Libraries that log through :mod:`logging` come out in
+the same form as ``library_log``.
+
+Personal data is kept out by those who log; this module is the net below them: fields
+with telling names are blanked and flagged, and an exception's message is written only
+where it can't quote data (the network's errors) or in development, where all people
+are invented.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final
+
+import structlog
+
+#: Names of fields that hold personal data or secrets, in any spelling of case or "-"/"_".
+# fmt: off
+PERSONAL: Final = frozenset(
+    {
+        "name", "full_name", "family_name", "given_name", "display_name", "patient_name",
+        "person_name", "phone", "mobile", "telephone", "email", "mail", "address", "birth_date",
+        "birthday", "date_of_birth", "gender", "sex", "id_card", "id_number", "national_id",
+        "passport", "openid", "unionid", "external_userid", "contact", "contacts", "guardian",
+        "guardians", "diagnosis", "diagnoses", "conclusion", "observation", "observations",
+        "result_text", "text", "body", "message_text", "content", "medication", "token", "secret",
+        "password", "authorization", "cookie", "accept_url", "data", "payload", "key", "value",
+        "headers",
+    }
+)
+# fmt: on
+REMOVED: Final = "[removed]"
+
+#: Exceptions (by the name of any base class) whose message tells of the network, not of data.
+_SPEAKING: Final = frozenset({"OSError", "ConnectionFailure", "KafkaError", "ImportError"})
+
+#: Libraries that log whole commands, records or URLs below this level.
+_QUIET: Final = {
+    "aiokafka": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+    "motor": logging.WARNING,
+    "opentelemetry": logging.ERROR,
+    "pymongo": logging.WARNING,
+    "uvicorn.access": logging.CRITICAL,  # its lines hold the path; ours holds the route
+}
+
+Event = MutableMapping[str, Any]
+
+
+def remove_personal_data(_logger: Any, _method: str, event: Event) -> Event:
+    """Blank the fields whose names tell of personal data, nested ones too, and flag it."""
+    found: list[str] = []
+    for key, value in list(event.items()):
+        if key != "event":
+            event[key] = _cleaned(key, value, found)
+    if found:
+        event["personal_data_removed"] = sorted(set(found))
+    return event
+
+
+def _cleaned(key: str, value: Any, found: list[str]) -> Any:
+    if key.lower().replace("-", "_") in PERSONAL:
+        found.append(key)
+        return REMOVED
+    if isinstance(value, Mapping):
+        return {k: _cleaned(str(k), v, found) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned("", v, found) for v in value]
+    return value
+
+
+class _Exceptions:
+    """``exc_info`` becomes type, place and, where it is safe, message."""
+
+    def __init__(self, messages: bool) -> None:
+        self._messages = messages
+
+    def __call__(self, _logger: Any, _method: str, event: Event) -> Event:
+        info = event.pop("exc_info", None)
+        if info is True:
+            info = sys.exc_info()
+        error = info[1] if isinstance(info, tuple) else info
+        if isinstance(error, BaseException):
+            event["exception"] = self._described(error)
+        return event
+
+    def _described(self, error: BaseException) -> dict[str, Any]:
+        frames = traceback.extract_tb(error.__traceback__)[-8:]
+        described: dict[str, Any] = {
+            "type": type(error).__qualname__,
+            "at": [f"{f.filename}:{f.lineno} {f.name}" for f in frames],
+        }
+        speaking = {base.__name__ for base in type(error).__mro__} & _SPEAKING
+        if self._messages or speaking:
+            described["message"] = str(error)
+        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if cause is not None:
+            described["cause"] = self._described(cause)
+        return described
+
+
+def _library_log(_logger: Any, _method: str, event: Event) -> Event:
+    """A library's free text is no event name: keep it as ``message``."""
+    event["message"] = event["event"]
+    event["event"] = "library_log"
+    return event
+
+
+def configure(service: str, *, level: str = "INFO", environment: str = "production") -> None:
+    """Send everything that is logged in this process to stdout, as JSON lines."""
+
+    def add_service(_logger: Any, _method: str, event: Event) -> Event:
+        event["service"] = service
+        return event
+
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        add_service,
+        _Exceptions(messages=environment == "development"),
+        remove_personal_data,
+    ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, _library_log],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name, floor in _QUIET.items():
+        logging.getLogger(name).setLevel(max(floor, root.level))
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,275 @@
+"""What do we count, in which unit, and what does a number mean?
+
+One table: each metric with its unit, meaning and labels is declared here and nowhere
+else. ``python -m libs.common.metrics`` prints it as docs/metrics.md. Labels come from the
+closed list ``LABELS`` with the most values that each may take; never a person's, a
+hospital's or an aggregate's id. What comes from outside (an unknown event type) is
+counted as ``unknown``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+REGISTRY = CollectorRegistry()
+for collector in (ProcessCollector, PlatformCollector, GCCollector):
+    collector(registry=REGISTRY)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    meaning: str
+    at_most: int
+
+
+LABELS: Mapping[str, Label] = {
+    "channel": Label("how a notification travels: inbox, email, webhook", 8),
+    "command": Label("the database command's name, such as find or commitTransaction", 40),
+    "consumer": Label("the consumer group", 8),
+    "fate": Label("what became of an input: done, refused, duplicate, rejected, retried", 6),
+    "kind": Label("a report's kind", 12),
+    "method": Label("the HTTP method", 9),
+    "outcome": Label("how it ended, a word from the owner's closed list", 16),
+    "partition": Label("the partition's number", 64),
+    "reason": Label("a reason from an enum in the code", 48),
+    "route": Label("the route's template, never the path", 64),
+    "status": Label("the HTTP status, or the status word of a state machine", 40),
+    "topic": Label("a topic of contracts/topics", 24),
+    "type": Label("the type of an event, a command or a timer that the code knows", 80),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    name: str
+    kind: str
+    unit: str
+    meaning: str
+    labels: tuple[str, ...]
+
+
+TABLE: dict[str, Metric] = {}
+
+#: Upper bounds in seconds: from a cached read to a command that waits out a fault.
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+#: Upper bounds in seconds for what people do: from a minute to a week.
+HUMAN_SECONDS = (60, 300, 900, 3600, 4 * 3600, 12 * 3600, 86400, 2 * 86400, 4 * 86400, 7 * 86400)
+#: Upper bounds in records, up to the largest batch.
+RECORDS = (1, 2, 5, 10, 20, 50, 100, 200, 350, 500)
+
+
+def _declare(name: str, kind: str, unit: str, meaning: str, labels: tuple[str, ...]) -> None:
+    if name in TABLE:
+        raise ValueError(f"metric {name} is declared twice")
+    TABLE[name] = Metric(name, kind, unit, meaning, labels)
+
+
+def _counter(name: str, unit: str, meaning: str, *labels: str) -> Counter:
+    _declare(name, "counter", unit, meaning, labels)
+    return Counter(name, meaning, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, unit: str, meaning: str, *labels: str) -> Gauge:
+    _declare(name, "gauge", unit, meaning, labels)
+    return Gauge(name, meaning, labels, registry=REGISTRY)
+
+
+def _histogram(
+    name: str, unit: str, meaning: str, *labels: str, buckets: Sequence[float] = SECONDS
+) -> Histogram:
+    _declare(name, "histogram", unit, meaning, labels)
+    return Histogram(name, meaning, labels, registry=REGISTRY, buckets=buckets)
+
+
+# Consuming
+EVENTS_CONSUMED = _counter(
+    "events_consumed_total",
+    "events",
+    "Events decided, by what became of them.",
+    "topic",
+    "type",
+    "fate",
+)
+EVENTS_REJECTED = _counter(
+    "events_rejected_total",
+    "events",
+    "Events that can never be handled (malformed, or our own bug); each goes to the dead letters.",
+    "consumer",
+    "reason",
+)
+DEAD_LETTERS = _counter(
+    "dead_letters_total", "records", "Records acknowledged on the dead-letter topic.", "consumer"
+)
+CONSUMER_LAG = _gauge(
+    "consumer_lag",
+    "records",
+    "How far the consumer's position is behind the topic's end.",
+    "topic",
+    "partition",
+)
+CONSUMER_BATCH_SIZE = _histogram(
+    "consumer_batch_size",
+    "records",
+    "Records decided and saved in one transaction.",
+    buckets=RECORDS,
+)
+CONSUMER_BATCH_SECONDS = _histogram(
+    "consumer_batch_seconds", "seconds", "From a batch's poll to the commit of its transaction."
+)
+BATCHES_SPLIT = _counter(
+    "batches_split_total", "batches", "Batches cut in halves because one of their inputs failed."
+)
+CONSUMER_STOPPED = _gauge(
+    "consumer_stopped",
+    "0 or 1",
+    "1 while the consumer has stopped because rejects flooded in. It needs a person.",
+)
+CONSUMER_REBUILDS = _counter(
+    "consumer_rebuilds_total",
+    "rebuilds",
+    "Consumers built anew by the watchdog or after a fault.",
+    "reason",
+)
+
+# Publishing
+OUTBOX_ROWS = _gauge("outbox_rows", "rows", "Rows committed but not yet acknowledged by Kafka.")
+OUTBOX_OLDEST_AGE = _gauge(
+    "outbox_oldest_age_seconds", "seconds", "Age of the oldest row of the outbox; 0 if it is empty."
+)
+RELAY_SENT = _counter("relay_sent_total", "records", "Records acknowledged by Kafka.")
+RELAY_REBUILDS = _counter(
+    "relay_rebuilds_total",
+    "rebuilds",
+    "Producers built anew; sending starts again at the outbox.",
+)
+RELAY_OWNER = _gauge(
+    "relay_owner", "0 or 1", "1 while this replica holds the lease for sending and for timers."
+)
+
+# Saving, timers, commands
+TRANSACTIONS = _counter(
+    "transactions_total",
+    "transactions",
+    "Transactions by outcome: committed, conflict, failed.",
+    "outcome",
+)
+VERSION_CONFLICTS = _counter(
+    "version_conflicts_total", "conflicts", "Saves refused because somebody else had written first."
+)
+TIMERS_FIRED = _counter("timers_fired_total", "timers", "Timers brought back as inputs.", "type")
+TIMERS_LATE = _histogram(
+    "timers_late_seconds", "seconds", "How long after it was due a timer fired."
+)
+COMMANDS = _counter(
+    "commands_total", "commands", "Commands decided, by what became of them.", "type", "fate"
+)
+COMMAND_BATCH_SIZE = _histogram(
+    "command_batch_size", "commands", "Commands that shared one transaction.", buckets=RECORDS
+)
+REFUSALS = _counter(
+    "refusals_total", "refusals", "Business refusals: a rule said no. Not errors.", "reason"
+)
+
+# The process and what it talks to
+HTTP_REQUEST_SECONDS = _histogram(
+    "http_request_seconds",
+    "seconds",
+    "From a request's first byte to its answer's last.",
+    "route",
+    "method",
+    "status",
+)
+LOOP_LAG = _gauge(
+    "loop_lag_seconds",
+    "seconds",
+    "The longest wait of the event loop within the last 15 s; above 1 s Kafka may drop us.",
+)
+MONGO_COMMANDS = _counter(
+    "mongo_commands_total", "commands", "Commands sent to the database (round trips).", "command"
+)
+SPANS_LOST = _counter(
+    "spans_lost_total", "spans", "Spans dropped: the queue was full or the collector refused them."
+)
+
+# notify
+PROVIDER_CALLS = _counter(
+    "provider_calls_total", "calls", "Calls to a channel's provider.", "channel", "outcome"
+)
+PROVIDER_SECONDS = _histogram(
+    "provider_seconds", "seconds", "How long a provider took to answer.", "channel"
+)
+NOTIFICATIONS = _counter(
+    "notifications_total",
+    "notifications",
+    "Notifications by how they ended on a channel.",
+    "channel",
+    "outcome",
+)
+
+# enrollment
+INVITATIONS_ISSUED = _counter(
+    "invitations_issued_total", "invitations", "Invitations to a group, one per person."
+)
+INVITATIONS_OUTCOME = _counter(
+    "invitations_outcome_total",
+    "invitations",
+    "How invitations ended: accepted, declined, expired, withdrawn.",
+    "outcome",
+)
+GROUPS_OPENED = _counter("groups_opened_total", "groups", "Patient groups opened.")
+
+# reports
+REPORTS_RELEASED = _counter(
+    "reports_released_total", "reports", "Results released to the patient.", "kind"
+)
+REPORTS_HELD = _counter(
+    "reports_held_total", "reports", "Results stored but not pushed to the patient.", "reason"
+)
+
+# prescriptions
+REFILLS = _counter("refills_total", "refills", "Refills that reached a status.", "status")
+REFILL_DECISION_SECONDS = _histogram(
+    "refill_decision_seconds", "seconds", "From a refill's request to the doctor's decision.",
+    buckets=HUMAN_SECONDS,
+)  # fmt: skip
+
+
+def render() -> tuple[bytes, str]:
+    """The body of ``/metrics`` and its content type."""
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+
+
+def markdown() -> str:
+    """docs/metrics.md."""
+    lines = [
+        "# Metrics",
+        "",
+        "Every service shows those that concern it at `/metrics`, beside the usual",
+        "`process_*` and `python_*`. Made by `python -m libs.common.metrics`; do not edit.",
+        "",
+        "| metric | kind | unit | meaning | labels |",
+        "|---|---|---|---|---|",
+    ]
+    for m in TABLE.values():
+        labels = ", ".join(f"`{label}`" for label in m.labels) or "none"
+        lines.append(f"| `{m.name}` | {m.kind} | {m.unit} | {m.meaning} | {labels} |")
+    lines += ["", "| label | meaning | values at most |", "|---|---|---|"]
+    lines += [f"| `{name}` | {x.meaning} | {x.at_most} |" for name, x in LABELS.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

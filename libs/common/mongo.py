@@ -1,0 +1,361 @@
+"""How do we talk to the database?
+
+The only module that imports the driver (Motor 3.7, see docs/adr/0004). It offers typed
+collections, one kind of transaction, and three kinds of failure that the callers tell
+apart: :class:`Conflict` (load again), :class:`Unavailable` (wait and try again) and
+:class:`Unstorable` (this will never work).
+
+Every ``_id`` is ``<hospital>/<id>`` and every declared index begins with the hospital,
+so no query can cross tenants by forgetting one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date
+from typing import Any, Generic, Protocol, TypeVar
+
+from bson.codec_options import CodecOptions, TypeRegistry
+from bson.errors import InvalidDocument
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import ReadPreference, ReplaceOne, WriteConcern
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    DocumentTooLarge,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+)
+from pymongo.monitoring import CommandListener
+from pymongo.read_concern import ReadConcern
+
+from libs.common import metrics
+from libs.common.decision import Document
+
+D = TypeVar("D", bound=Document)
+Row = dict[str, Any]
+
+
+class Conflict(Exception):
+    """Somebody else wrote what we had read. Load again and decide again."""
+
+
+class Unavailable(Exception):
+    """The database can't be reached or can't answer now. Wait and try again."""
+
+
+class Unstorable(Exception):
+    """The server or the driver refuses this write for what it is."""
+
+
+#: Server codes that pass by themselves: interrupted, not primary, shutting down, timeouts.
+#: Source: mongodb/mongo src/mongo/base/error_codes.yml, categories Retriable/Network/Shutdown.
+_PASSING = frozenset({6, 7, 50, 63, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+_DUPLICATE_KEY = 11000
+
+
+def _meaning(error: PyMongoError) -> Exception:
+    if isinstance(error, ConnectionFailure | ExecutionTimeout):
+        return Unavailable(type(error).__name__)
+    if isinstance(error, DuplicateKeyError):
+        return Conflict("duplicate key")
+    if isinstance(error, DocumentTooLarge | InvalidDocument):
+        return Unstorable(type(error).__name__)
+    if isinstance(error, BulkWriteError):
+        codes = {e.get("code") for e in (error.details or {}).get("writeErrors", ())}
+        if codes <= {_DUPLICATE_KEY, 112}:
+            return Conflict(f"bulk write: {sorted(codes)}")
+        if error.has_error_label("TransientTransactionError"):
+            return Conflict("transient")
+        return Unstorable(f"bulk write refused: codes {sorted(c or 0 for c in codes)}")
+    if isinstance(error, OperationFailure):
+        if error.code in _PASSING:
+            return Unavailable(f"server code {error.code}")
+        if error.has_error_label("TransientTransactionError") or error.code == 112:
+            return Conflict(f"server code {error.code}")
+        return Unstorable(f"server code {error.code}")
+    return Unavailable(type(error).__name__)
+
+
+def translated(error: Exception) -> Exception:
+    """A driver's error as one of ours; any other error as it is."""
+    if isinstance(error, PyMongoError):
+        return _meaning(error)
+    if isinstance(error, OverflowError):  # an integer beyond 64 bits
+        return Unstorable("OverflowError")
+    return error
+
+
+def _fallback(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return value
+
+
+_CODEC: CodecOptions[Row] = CodecOptions(
+    tz_aware=True, tzinfo=UTC, type_registry=TypeRegistry(fallback_encoder=_fallback)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index on ``fields`` after the hospital. ``partial`` is a filter expression.
+
+    ``all_hospitals`` leaves the hospital out, for a work list that a service's own loop
+    drains for all of them together, as the runtime does with timers; never for people.
+    """
+
+    fields: tuple[str, ...]
+    unique: bool = False
+    partial: Mapping[str, Any] | None = None
+    all_hospitals: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSpec(Generic[D]):
+    """How documents of ``model`` are stored.
+
+    ``upcast(row)`` turns a row of schema N-1 into N; rows of N never pass through it.
+    """
+
+    model: type[D]
+    indexes: tuple[Index, ...] = ()
+    upcast: Callable[[Row], Row] | None = None
+
+
+def row_of(doc: Document) -> Row:
+    row = doc.model_dump()
+    row["_id"] = f"{doc.hospital}/{doc.id}"
+    return row
+
+
+class Collection(Generic[D]):
+    """Typed access to one collection of aggregates."""
+
+    def __init__(self, spec: CollectionSpec[D], raw: Any) -> None:
+        self.spec = spec
+        self.raw = raw
+
+    def document(self, row: Row) -> D:
+        if self.spec.upcast is not None and row["schema_number"] < self.spec.model.SCHEMA:
+            row = {**self.spec.upcast(row), "schema_number": self.spec.model.SCHEMA}
+        return self.spec.model.model_validate(row)
+
+    async def load(self, field: str, wanted: Iterable[tuple[str, str]]) -> list[D]:
+        """All documents whose ``field`` is one of the (hospital, value) pairs; one query."""
+        pairs = set(wanted)
+        if field == "id":
+            query: Row = {"_id": {"$in": [f"{h}/{v}" for h, v in pairs]}}
+        else:
+            hospitals = sorted({h for h, _ in pairs})
+            query = {"hospital": {"$in": hospitals}, field: {"$in": sorted({v for _, v in pairs})}}
+        rows = await _call(self.raw.find(query).to_list(None))
+        if field != "id":
+            # hospitals x values may match more than the pairs that were asked for
+            rows = [r for r in rows if (r["hospital"], r[field]) in pairs]
+        return [self.document(r) for r in rows]
+
+    async def get(self, hospital: str, id: str) -> D | None:
+        row = await _call(self.raw.find_one({"_id": f"{hospital}/{id}"}))
+        return None if row is None else self.document(row)
+
+    async def find(
+        self,
+        hospital: str,
+        where: Row | None = None,
+        *,
+        sort: Sequence[tuple[str, int]] = (("id", 1),),
+        limit: int = 50,
+    ) -> list[D]:
+        """Documents of one hospital; ``where`` and ``sort`` need an index of the spec."""
+        query = {"hospital": hospital, **(where or {})}
+        cursor = self.raw.find(query).sort(list(sort)).limit(limit)
+        return [self.document(r) for r in await _call(cursor.to_list(limit))]
+
+    async def count(self, hospital: str, where: Row | None = None) -> int:
+        return int(await _call(self.raw.count_documents({"hospital": hospital, **(where or {})})))
+
+
+async def _call(awaitable: Any) -> Any:
+    try:
+        return await awaitable
+    except PyMongoError as error:
+        raise _meaning(error) from error
+
+
+class Transaction:
+    """Writes that happen together or not at all. After any error it is aborted."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    async def insert(self, raw: Any, rows: Sequence[Row]) -> None:
+        if rows:
+            await _call(raw.insert_many(rows, ordered=False, session=self._session))
+
+    async def replace(self, raw: Any, pairs: Sequence[tuple[Row, Row]], *, upsert: bool) -> None:
+        """Replace by (filter, row). Every filter must match, or be inserted if ``upsert``."""
+        if not pairs:
+            return
+        ops = [ReplaceOne(f, r, upsert=upsert) for f, r in pairs]
+        done = await _call(raw.bulk_write(ops, ordered=False, session=self._session))
+        if done.matched_count + done.upserted_count != len(ops):
+            raise Conflict("version")
+
+    async def delete(self, raw: Any, ids: Sequence[str]) -> int:
+        done = await _call(raw.delete_many({"_id": {"$in": list(ids)}}, session=self._session))
+        return int(done.deleted_count)
+
+
+class Spans(Protocol):
+    """Who is told of each command that is sent (``libs.common.telemetry.MongoSpans``)."""
+
+    def command_started(self, name: str, collection: str | None, request_id: int) -> None: ...
+    def command_succeeded(self, request_id: int) -> None: ...
+    def command_failed(self, request_id: int, error_type: str) -> None: ...
+
+
+class _Listener(CommandListener):
+    def __init__(self, spans: Spans | None) -> None:
+        self._spans = spans
+
+    def started(self, event: Any) -> None:
+        metrics.MONGO_COMMANDS.labels(command=event.command_name).inc()
+        if self._spans is not None:
+            named = event.command.get(event.command_name)
+            collection = named if isinstance(named, str) else None
+            self._spans.command_started(event.command_name, collection, event.request_id)
+
+    def succeeded(self, event: Any) -> None:
+        if self._spans is not None:
+            self._spans.command_succeeded(event.request_id)
+
+    def failed(self, event: Any) -> None:
+        if self._spans is not None:
+            self._spans.command_failed(event.request_id, "command_failed")
+
+
+class Sink:
+    """Appends rows that nobody changes (the audit trail)."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    async def insert_many(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        await _call(self._raw.insert_many([dict(r) for r in rows], ordered=False))
+
+
+class Database:
+    """One service's database: collections by name, transactions, change streams."""
+
+    def __init__(self, url: str, name: str, *, spans: Spans | None = None) -> None:
+        self._client: Any = AsyncIOMotorClient(
+            url,
+            serverSelectionTimeoutMS=3_000,
+            connectTimeoutMS=3_000,
+            socketTimeoutMS=10_000,  # a transaction has 10 s in all
+            retryWrites=True,
+            event_listeners=[_Listener(spans)],
+        )
+        self._db: Any = self._client.get_database(
+            name,
+            codec_options=_CODEC,
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=WriteConcern("majority"),
+        )
+
+    def raw(self, name: str) -> Any:
+        return self._db[name]
+
+    def collection(self, spec: CollectionSpec[D]) -> Collection[D]:
+        return Collection(spec, self._db[spec.model.COLLECTION])
+
+    def sink(self, name: str) -> Sink:
+        return Sink(self._db[name])
+
+    async def ping(self) -> None:
+        await _call(self._db.command("ping"))
+
+    async def find_rows(
+        self,
+        raw: Any,
+        query: Row,
+        *,
+        sort: Sequence[tuple[str, int]] = (),
+        limit: int = 0,
+    ) -> list[Row]:
+        """Rows of one of the runtime's own collections (inbox, outbox, timers, leases)."""
+        cursor = raw.find(query)
+        if sort:
+            cursor = cursor.sort(list(sort))
+        rows: list[Row] = await _call(cursor.limit(limit).to_list(limit or None))
+        return rows
+
+    async def update_row(self, raw: Any, query: Row, change: Row, *, upsert: bool = False) -> bool:
+        """One guarded update outside a transaction; whether it matched (or inserted)."""
+        done = await _call(raw.update_one(query, change, upsert=upsert))
+        return bool(done.matched_count or done.upserted_id is not None)
+
+    async def delete_rows(self, raw: Any, ids: Sequence[str]) -> None:
+        await _call(raw.delete_many({"_id": {"$in": list(ids)}}))
+
+    async def is_embedded(self) -> bool:
+        hello = await _call(self._client.admin.command("hello"))
+        return bool(hello.get("setName") == "secantus")
+
+    async def collection_names(self) -> set[str]:
+        return set(await _call(self._db.list_collection_names()))
+
+    async def ensure(self, name: str) -> None:
+        if name not in await self.collection_names():
+            await _call(self._db.create_collection(name))
+
+    async def ensure_index(
+        self, name: str, keys: Sequence[tuple[str, int]], **options: Any
+    ) -> None:
+        await _call(self._db[name].create_index(list(keys), **options))
+
+    async def drop(self) -> None:
+        await _call(self._client.drop_database(self._db.name))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Commits at the end of the block, aborts when it raises."""
+        try:
+            async with await self._client.start_session() as session:
+                session.start_transaction(
+                    read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
+                )
+                yield Transaction(session)
+                await self._commit(session)
+        except PyMongoError as error:
+            raise _meaning(error) from error
+
+    async def _commit(self, session: Any) -> None:
+        for attempt in (1, 2, 3):
+            try:
+                return await session.commit_transaction()  # type: ignore[no-any-return]
+            except PyMongoError as error:
+                unknown = error.has_error_label("UnknownTransactionCommitResult")
+                if not unknown or attempt == 3:
+                    # Still unknown: the caller begins again and its inbox tells what happened.
+                    raise
+
+    @asynccontextmanager
+    async def changes(self, name: str, operations: Sequence[str]) -> AsyncIterator[Any]:
+        """A change stream; ``await stream.next()`` gives documents of ``fullDocument``."""
+        try:
+            pipeline = [{"$match": {"operationType": {"$in": list(operations)}}}]
+            async with self._db[name].watch(pipeline, full_document="updateLookup") as stream:
+                yield stream
+        except PyMongoError as error:
+            raise _meaning(error) from error
+
+    def close(self) -> None:
+        self._client.close()

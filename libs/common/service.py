@@ -1,0 +1,304 @@
+"""How is a service put together, started and stopped?
+
+A service is a :class:`ServiceSpec`; everything else is the same for all of them. The
+process is alive at once and ready once broker and database have answered; from then on
+only the database counts, because without the broker people can still read and act while
+the outbox waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+import uvicorn
+from fastapi import APIRouter, FastAPI
+
+from libs.common import audit, logs, metrics, telemetry
+from libs.common.auth import TokenVerifier, fetch_keys
+from libs.common.bus import ConsumerClient, Producer, broker_answers
+from libs.common.clock import Ports
+from libs.common.commands import Commands
+from libs.common.consumer import Consumer
+from libs.common.dead_letters import DeadLetters
+from libs.common.decision import Answer, Document, Handler, Input
+from libs.common.dev_issuer import refuse_development_issuer
+from libs.common.engine import Engine
+from libs.common.events import EVENT_TYPES
+from libs.common.http.access import Access
+from libs.common.http.app import create_app
+from libs.common.http.words import Texts
+from libs.common.lease import Lease
+from libs.common.loop_lag import watch_loop
+from libs.common.migrate import missing
+from libs.common.mongo import Collection, CollectionSpec, Database, Unavailable
+from libs.common.relay import Relay
+from libs.common.settings import Settings
+from libs.common.timers import Timers
+
+log = structlog.get_logger()
+
+D = TypeVar("D", bound=Document)
+
+
+def _ignore(_input: Input, _answer: Answer) -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSpec:
+    """One service. ``handlers`` maps event types, commands and timers to their rules;
+    ``background`` gives coroutines that run beside the consumer (they end by cancelling).
+    """
+
+    name: str
+    settings: type[Settings]
+    topics: Sequence[str]
+    handlers: Mapping[str, Handler]
+    collections: Sequence[CollectionSpec[Any]]
+    routers: Sequence[APIRouter]
+    access: Access
+    texts: Texts = field(default_factory=dict)
+    policy: Callable[[Any], Any] = lambda _settings: None
+    observe: Callable[[Input, Answer], None] = _ignore
+    background: Callable[[Runtime], Sequence[Coroutine[Any, Any, None]]] = lambda _runtime: ()
+
+
+class Runtime:
+    """The parts of one running service, wired once."""
+
+    def __init__(
+        self, spec: ServiceSpec, settings: Settings, ports: Ports, traces: telemetry.Telemetry
+    ) -> None:
+        name = spec.name
+        group = settings.kafka_group or f"lianxin.{name}"
+        self.spec, self.settings, self.ports, self.tracer = spec, settings, ports, traces.tracer
+        self.policy = spec.policy(settings)
+        self.database = Database(
+            settings.mongo_url,
+            settings.mongo_database or f"lianxin_{name}",
+            spans=traces.mongo,
+        )
+        self.lease = Lease(self.database, "owner", ports, changed=self._owned)
+        self.relay = Relay(
+            database=self.database,
+            lease=self.lease,
+            new_producer=self._producer,
+            ports=ports,
+            tracer=self.tracer,
+        )
+        self.engine = Engine(
+            service=name,
+            database=self.database,
+            collections=spec.collections,
+            handlers=spec.handlers,
+            policy=self.policy,
+            relay=self.relay,
+            ports=ports,
+            tracer=self.tracer,
+            observe=spec.observe,
+        )
+        self.commands = Commands(
+            engine=self.engine, relay=self.relay, ports=ports, outbox_limit=settings.outbox_limit
+        )
+        self.timers = Timers(
+            database=self.database,
+            lease=self.lease,
+            engine=self.engine,
+            handlers=spec.handlers,
+            ports=ports,
+        )
+        self.consumer = Consumer(
+            group=group,
+            new_client=lambda revoked: ConsumerClient(
+                settings.kafka_bootstrap_servers, group, spec.topics, revoked=revoked
+            ),
+            engine=self.engine,
+            dead_letters=DeadLetters(group, self._producer),
+            types={t: EVENT_TYPES[t] for t in spec.handlers if t in EVENT_TYPES},
+            ports=ports,
+            batch_records=settings.batch_records,
+        )
+        self.audit = audit.Audit(
+            service=name, sink=self.database.sink(audit.COLLECTION), ports=ports
+        )
+        self.begun = False  # broker and database have both answered once
+        self.reachable = False  # the database answered a moment ago
+
+    def _owned(self, owned: bool) -> None:
+        metrics.RELAY_OWNER.set(owned)
+        self.relay.wake()
+
+    def _producer(self) -> Producer:
+        return Producer(
+            self.settings.kafka_bootstrap_servers,
+            idempotent=self.settings.kafka_idempotence == "on",
+        )
+
+    def collection(self, spec: CollectionSpec[D]) -> Collection[D]:
+        return self.database.collection(spec)
+
+    def not_ready(self) -> list[str]:
+        """Why this service can't serve now; empty when it can."""
+        if not self.begun:
+            return ["starting"]
+        return [] if self.reachable else ["database_unavailable"]
+
+    async def _watch_database(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(2):
+                    await self.database.ping()
+                self.reachable = True
+            except (Unavailable, TimeoutError):
+                self.reachable = False
+            await self.ports.clock.sleep(1)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start everything; on leaving, drain in the order of the data's way."""
+        starting = asyncio.create_task(self._run_when_possible(), name="runtime")
+        commands = asyncio.create_task(self.commands.run(), name="commands")
+        watches = [
+            asyncio.create_task(watch_loop(), name="loop-lag"),
+            asyncio.create_task(self._watch_database(), name="database-watch"),
+        ]
+        try:
+            yield
+        finally:
+            await self.commands.stop(commands)
+            await self.consumer.stop()
+            await self.relay.flush(timeout=3)
+            for task in (starting, commands, *watches):
+                task.cancel()
+            await asyncio.gather(starting, commands, *watches, return_exceptions=True)
+            await self.audit.close()
+            self.database.close()
+
+    async def _run_when_possible(self) -> None:
+        await self._first_contact()
+        tasks = [
+            asyncio.create_task(part, name=f"{self.spec.name}-{n}")
+            for n, part in enumerate(
+                (
+                    self.lease.run(),
+                    self.relay.run(),
+                    self.timers.run(),
+                    self.consumer.run(),
+                    *self.spec.background(self),
+                )
+            )
+        ]
+        # Start-up garbage never needs another look, and a batch holds many short-lived objects.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        try:
+            for done in asyncio.as_completed(tasks):
+                await done
+        except Exception:
+            # A half-running service would look healthy; a restart is the honest answer.
+            log.exception("part_failed", service=self.spec.name)
+            signal.raise_signal(signal.SIGTERM)
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            try:
+                await self.lease.release()
+            except Unavailable:
+                log.info("lease_not_released", service=self.spec.name)
+
+    async def _first_contact(self) -> None:
+        attempt = 0
+        while True:
+            waiting_for = await self._absent()
+            if not waiting_for:
+                break
+            attempt += 1
+            log.info("waiting_for", service=self.spec.name, parts=waiting_for)
+            await self.ports.clock.sleep(self.ports.backoff(attempt, base=0.2, cap=2.0))
+        self.begun = True
+        log.info("ready", service=self.spec.name)
+
+    async def _absent(self) -> list[str]:
+        absent = []
+        try:
+            unmade = await missing(self.database, self.spec.collections)
+            absent += [f"collection {name}" for name in unmade]
+        except Unavailable:
+            absent.append("database")
+        if not await broker_answers(self.settings.kafka_bootstrap_servers):
+            absent.append("broker")
+        return absent
+
+
+def build(
+    spec: ServiceSpec, settings: Settings | None = None, ports: Ports | None = None
+) -> FastAPI:
+    """The ASGI application of a service; its lifespan runs the whole service."""
+    settings = settings or spec.settings()
+    ports = ports or Ports()
+    refuse_development_issuer(settings)
+    logs.configure(spec.name, level=settings.log_level, environment=settings.environment)
+    traces = telemetry.setup(
+        spec.name,
+        endpoint=settings.otel_exporter_otlp_endpoint or None,
+        sample_ratio=settings.trace_sample_ratio,
+        environment=settings.environment,
+    )
+    verifier = TokenVerifier(
+        issuer=settings.oidc_issuer,
+        audience=settings.oidc_audience,
+        keys=fetch_keys(settings.oidc_jwks_url),
+        clock=ports.clock,
+    )
+    # Built inside the loop that runs it: the driver and the queues belong to one loop.
+    runtime: Runtime | None = None
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        nonlocal runtime
+        runtime = Runtime(spec, settings, ports, traces)
+        app.state.runtime = runtime
+        app.state.commands = runtime.commands
+        app.state.audit = runtime.audit
+        async with runtime.running():
+            yield
+        traces.shutdown()
+
+    def not_ready() -> Sequence[str]:
+        return ["starting"] if runtime is None else runtime.not_ready()
+
+    return create_app(
+        title=f"Lianxin {spec.name}",
+        routers=spec.routers,
+        access=spec.access,
+        verifier=verifier,
+        ports=ports,
+        texts=spec.texts,
+        not_ready=not_ready,
+        lifespan=lifespan,
+    )
+
+
+def main(spec: ServiceSpec) -> None:
+    """Run a service until SIGTERM; the server lets accepted requests finish first."""
+    settings = spec.settings()
+    uvicorn.run(
+        build(spec, settings),
+        host=settings.http_host,
+        port=settings.http_port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=15,
+    )

@@ -1,0 +1,140 @@
+"""What do the decisions of one batch see?
+
+One set of documents for the whole batch: every decision sees what earlier ones left,
+and each document is written once. It also notes what was asked for, so that a rule
+which reads something its ``needs`` did not name fails loudly instead of seeing nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from libs.common.decision import Document, Emit, Need
+
+D = TypeVar("D", bound=Document)
+Key = tuple[type[Document], str, str]  # model, hospital, id
+
+
+class NotNeeded(LookupError):
+    """A rule read a document that its ``needs`` did not name."""
+
+
+class WorkingSet:
+    def __init__(self) -> None:
+        self._docs: dict[Key, Document] = {}
+        self._asked: set[tuple[type[Document], str, str, str]] = set()
+        self._index: dict[tuple[type[Document], str], dict[tuple[str, Any], dict[str, Any]]] = {}
+        self._base: dict[Key, int] = {}  # the stored version of each changed document
+
+    def missing(self, hospital: str, needs: Iterable[Need]) -> list[tuple[Need, str]]:
+        """The needs that nobody has asked for yet; from now on they count as asked."""
+        fresh = []
+        for need in needs:
+            asked = (need.model, hospital, need.field, need.value)
+            if asked not in self._asked:
+                self._asked.add(asked)
+                if need.field != "id":
+                    self._index_on(need.model, need.field)
+                fresh.append((need, hospital))
+        return fresh
+
+    def loaded(self, docs: Iterable[Document]) -> None:
+        for doc in docs:
+            key = (type(doc), doc.hospital, doc.id)
+            if key not in self._docs:  # two needs may find the same document
+                self._place(key, doc)
+
+    def view(self, hospital: str) -> View:
+        return View(self, hospital)
+
+    def stage(
+        self, hospital: str, changes: Sequence[Document], events: Sequence[Emit]
+    ) -> tuple[dict[Key, Document], list[int]]:
+        """What a decision would leave, and the sequence of each event. Changes nothing yet."""
+        pending: dict[Key, Document] = {}
+        for doc in (*changes, *(e.about for e in events if e.about is not None)):
+            key = (type(doc), doc.hospital, doc.id)
+            if key in pending:
+                continue
+            if doc.hospital != hospital:
+                raise ValueError("a decision may only change documents of its own hospital")
+            known = self._docs.get(key)
+            if known is None and not self._was_asked_for(key[0], hospital, doc):
+                raise NotNeeded(f"{key[0].__name__} is written but needs did not name it")
+            pending[key] = doc.but(
+                version=(known.version if known else 0) + 1,
+                sequence=known.sequence if known else 0,
+                schema_number=doc.SCHEMA,
+            )
+        sequences = []
+        for event in events:
+            if event.about is None:
+                sequences.append(1)
+                continue
+            key = (type(event.about), hospital, event.about.id)
+            numbered = pending[key].but(sequence=pending[key].sequence + 1)
+            pending[key] = numbered
+            sequences.append(numbered.sequence)
+        return pending, sequences
+
+    def take(self, pending: dict[Key, Document]) -> None:
+        for key, doc in pending.items():
+            known = self._docs.get(key)
+            self._base.setdefault(key, known.version if known else 0)
+            self._place(key, doc)
+
+    def changed(self) -> dict[type[Document], list[tuple[Document, int]]]:
+        """Changed documents by model, each with the version that is stored (0 = none)."""
+        by_model: dict[type[Document], list[tuple[Document, int]]] = defaultdict(list)
+        for key, base in self._base.items():
+            by_model[key[0]].append((self._docs[key], base))
+        return by_model
+
+    def _was_asked_for(self, model: type[Document], hospital: str, doc: Document) -> bool:
+        """Whether a need would have found ``doc``, had it been stored: by its id or a field."""
+        return (model, hospital, "id", doc.id) in self._asked or any(
+            (model, hospital, field, getattr(doc, field)) in self._asked
+            for m, field in self._index
+            if m is model
+        )
+
+    def _index_on(self, model: type[Document], field: str) -> None:
+        if (model, field) in self._index:
+            return
+        index = self._index[(model, field)] = defaultdict(dict)
+        for (m, hospital, id), doc in self._docs.items():
+            if m is model:
+                index[(hospital, getattr(doc, field))][id] = doc
+
+    def _place(self, key: Key, doc: Document) -> None:
+        model, hospital, id = key
+        old = self._docs.get(key)
+        self._docs[key] = doc
+        for (m, field), index in self._index.items():
+            if m is model:
+                if old is not None:
+                    index[(hospital, getattr(old, field))].pop(id, None)
+                index[(hospital, getattr(doc, field))][id] = doc
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The working set as one hospital's input sees it (``libs.common.decision.State``)."""
+
+    _set: WorkingSet
+    _hospital: str
+
+    def get(self, model: type[D], id: str) -> D | None:
+        doc: Any = self._set._docs.get((model, self._hospital, id))
+        if doc is None and (model, self._hospital, "id", id) not in self._set._asked:
+            raise NotNeeded(f"{model.__name__} by id was not named by needs")
+        return doc  # type: ignore[no-any-return]
+
+    def where(self, model: type[D], field: str, value: str) -> Sequence[D]:
+        if (model, self._hospital, field, value) not in self._set._asked:
+            raise NotNeeded(f"{model.__name__}.{field} was not named by needs")
+        found = self._set._index[(model, field)].get((self._hospital, value), {})
+        return [found[id] for id in sorted(found)]

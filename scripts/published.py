@@ -1,0 +1,95 @@
+"""What stands under ``contracts/``, in the working tree or at some commit?"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from scripts.compatibility import Schema
+
+
+class TopicType(BaseModel):
+    """A type on a topic. ``draft``: no code writes or reads it yet, so it may still change."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str
+    status: Literal["draft", "stable"]
+
+
+class Topic(BaseModel):
+    """One file of the registry."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    summary: str
+    key: str
+    owner: str
+    producers: list[str] = Field(min_length=1)
+    consumers: list[str]
+    partitions: int = Field(ge=1)
+    retention_ms: int = Field(ge=1)
+    cleanup: Literal["delete", "compact"]
+    max_message_bytes: int
+    types: list[TopicType]
+    nuances: list[str] = Field(min_length=1)
+
+    @property
+    def dead_letters(self) -> bool:
+        return self.name.endswith(".dlq")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What stands in ``contracts/``, now or at some commit."""
+
+    schemas: Mapping[str, Schema]
+    topics: Mapping[str, Topic] = field(default_factory=dict)
+
+    def status(self) -> dict[str, str]:
+        return {t.type: t.status for topic in self.topics.values() for t in topic.types}
+
+
+def read(contracts: Path) -> Published:
+    """What stands in the folder ``contracts``."""
+    files = [*(contracts / "schemas").glob("*.json"), *(contracts / "topics").glob("*.yaml")]
+    return _parsed({path: path.read_text("utf-8") for path in files})
+
+
+def read_at(ref: str, root: Path) -> Published | None:
+    """What the commit ``ref`` of the repository ``root`` has; ``None`` if it has nothing."""
+    listed = _git(root, "ls-tree", "-r", "-z", "--name-only", ref, "--", "contracts/")
+    files = {
+        Path(name): _git(root, "show", f"{ref}:{name}")
+        for name in listed.split("\0")
+        if name.startswith(("contracts/schemas/", "contracts/topics/"))
+    }
+    return _parsed(files) if files else None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git prints; nothing where there is no git, no repository or no such commit."""
+    try:
+        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.decode() if done.returncode == 0 else ""
+
+
+def _parsed(files: Mapping[Path, str]) -> Published:
+    return Published(
+        {path.stem: json.loads(text) for path, text in files.items() if path.suffix == ".json"},
+        {
+            path.stem: Topic.model_validate(yaml.safe_load(text))
+            for path, text in files.items()
+            if path.suffix == ".yaml"
+        },
+    )

@@ -1,0 +1,77 @@
+"""Do commands of people share transactions without knowing of each other?"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from libs.common.commands import Busy
+from libs.common.engine import Fate
+from tests.support.toy import Toy, tick_command
+
+
+async def test_simultaneous_commands_share_transactions_and_each_sees_the_one_before(
+    toy: Toy,
+) -> None:
+    replica = toy.replica()
+    async with replica.running("lease", "relay", "commands"):
+        outcomes = await asyncio.gather(
+            *(replica.commands.submit(tick_command(toy, "a", 1, id=f"k{i}")) for i in range(200))
+        )
+    assert sorted(o.result["count"] for o in outcomes) == list(range(1, 201))
+    (row,) = await toy.rows("tallies")
+    assert row["count"] == 200
+
+
+async def test_a_repeated_command_gets_the_first_answer_again(toy: Toy) -> None:
+    replica = toy.replica()
+    async with replica.running("commands"):
+        first = await replica.commands.submit(tick_command(toy, "a", 1, id="k"))
+        again = await replica.commands.submit(tick_command(toy, "a", 1, id="k"))
+        other = await replica.commands.submit(tick_command(toy, "a", 2, id="k", hash=b"other"))
+    assert (again.fate, again.result) == (Fate.DUPLICATE, first.result)
+    assert other.refusal is not None
+    assert other.refusal.reason == "idempotency_key_reused"
+    assert await toy.tallies() == {"a": 1}
+
+
+async def test_a_client_that_disconnects_cancels_nothing(toy: Toy) -> None:
+    replica = toy.replica()
+    async with replica.running("commands"):
+        gone = asyncio.create_task(replica.commands.submit(tick_command(toy, "a", 1, id="k")))
+        await asyncio.sleep(0)
+        gone.cancel()
+        stays = await replica.commands.submit(tick_command(toy, "a", 2, id="l"))
+    assert stays.result == {"count": 2}
+
+
+async def test_two_replicas_on_one_document_never_lose_an_update(toy: Toy) -> None:
+    one, two = toy.replica(), toy.replica()
+    async with one.running("commands"), two.running("commands"):
+        await asyncio.gather(
+            *(r.commands.submit(tick_command(toy, "hot", i, id=f"{n}-{i}"))
+              for i in range(60) for n, r in enumerate((one, two)))
+        )  # fmt: skip
+    assert await toy.tallies() == {"hot": 120}
+
+
+async def test_beyond_the_outbox_limit_commands_are_told_to_come_back(toy: Toy) -> None:
+    replica = toy.replica()
+    replica.relay.backlog = 50_000
+    with pytest.raises(Busy, match="outbox_full"):
+        await replica.commands.submit(tick_command(toy, "a", 1, id="k"))
+
+
+async def test_what_was_accepted_is_decided_even_while_stopping(toy: Toy) -> None:
+    replica = toy.replica()
+    task = asyncio.create_task(replica.commands.run())
+    waiting = [
+        asyncio.create_task(replica.commands.submit(tick_command(toy, "a", i, id=f"k{i}")))
+        for i in range(100)
+    ]
+    await asyncio.sleep(0)
+    await replica.commands.stop(task)
+    assert [o.fate for o in await asyncio.gather(*waiting)] == [Fate.DONE] * 100
+    with pytest.raises(Busy, match="stopping"):
+        await replica.commands.submit(tick_command(toy, "a", 1, id="too-late"))

@@ -1,0 +1,144 @@
+"""Does every record end in exactly one fate, and does no record harm its neighbours?"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from libs.common.cloudevents import Record
+from tests.support.toy import Broken, Toy, eventually, in_order
+
+
+async def test_a_thousand_events_each_sent_twice_count_once_and_come_out_in_order(
+    toy: Toy,
+) -> None:
+    sent = [toy.event(f"p{i % 20}", i // 20 + 1) for i in range(1000)]
+    await toy.publish(sent)
+    await toy.publish(sent)
+    async with toy.replica().running():
+        events = await toy.published(lambda found: len(found) >= 1000)
+
+        async def drained() -> bool:
+            return len(await toy.rows("inbox")) == 1000 and not await toy.rows("outbox")
+
+        await eventually(drained)
+    assert set((await toy.tallies()).values()) == {50}
+    assert in_order(events)
+    assert len({(e.source, e.id) for e in events}) == 1000
+
+
+async def test_what_can_never_work_goes_to_the_dead_letters_and_neighbours_are_served(
+    toy: Toy,
+) -> None:
+    good = toy.event("good", 1)
+
+    def spoiled(**changes: bytes) -> Record:
+        record = toy.event("x", 1)
+        headers = {**dict(record.headers), **{k: v for k, v in changes.items() if k != "value"}}
+        return Record(record.key, changes.get("value", record.value), list(headers.items()))
+
+    await toy.publish(
+        [
+            good,
+            spoiled(value=b"\xff\xfe not json"),
+            spoiled(value=b'{"name": "x", "n": "many"}'),
+            spoiled(ce_type=b"test.ticked.v9"),
+            spoiled(ce_type=b"somebody.elses.v1"),
+            spoiled(value=b"x" * 2_000_000),
+            toy.event("x", 7, then="crash"),
+            toy.event("big", 1, then="huge"),
+            toy.event("late", 1, time=datetime.now(UTC) + timedelta(hours=1)),
+            toy.event("old", 1, time=datetime(1850, 1, 1, tzinfo=UTC)),
+            toy.event("no", 1, then="refuse"),
+            toy.event("good", 2),
+        ]
+    )
+    async with toy.replica().running():
+        letters = await toy.letters(7)
+
+        async def served() -> bool:
+            return await toy.tallies() == {"good": 2, "old": 1}
+
+        await eventually(served)
+    assert sorted(x["dlq_reason"] for x in letters) == [
+        "not_json",
+        "rule_failed",
+        "schema_violation",
+        "time_ahead",
+        "too_large",
+        "unknown_major_version",
+        "unstorable",
+    ]
+    assert all(x["dlq_topic"] == toy.topic_in and x["dlq_consumer"] == toy.name for x in letters)
+    assert not any("many" in str(x) for x in letters), "a dead letter's headers quote no value"
+    fates = {r["_id"].rsplit("|", 1)[1]: r["fate"] for r in await toy.rows("inbox")}
+    assert fates["no-1"] == "refused"
+    assert fates["x-7"] == "rejected"
+
+
+async def test_the_same_id_with_another_body_is_set_aside(toy: Toy) -> None:
+    await toy.publish([toy.event("a", 1, id="same"), toy.event("a", 2, id="same")])
+    async with toy.replica().running():
+        letters = await toy.letters(1)
+    assert letters[0]["dlq_reason"] == "id_reused"
+    assert await toy.tallies() == {"a": 1}
+
+
+async def test_a_rejected_event_can_be_replayed_once_the_bug_is_mended(toy: Toy) -> None:
+    event = toy.event("a", 1)
+    Broken.on = True
+    await toy.publish([event])
+    async with toy.replica().running():
+        await toy.letters(1)
+        Broken.on = False
+        await toy.publish([event])
+
+        async def replayed() -> bool:
+            return await toy.tallies() == {"a": 1}
+
+        await eventually(replayed)
+    assert [r["fate"] for r in await toy.rows("inbox")] == ["done"]
+
+
+async def test_a_flood_of_our_own_bugs_stops_the_consumer_before_it_drains_the_topic(
+    toy: Toy,
+) -> None:
+    Broken.on = True
+    await toy.publish([toy.event(f"p{i}", 1) for i in range(1500)])
+    replica = toy.replica()
+    async with replica.running():
+        await toy.letters(10)
+
+        async def stopped() -> bool:
+            return replica.consumer.stopped
+
+        await eventually(stopped)
+        rejected = len(await toy.rows("inbox"))
+        await asyncio.sleep(1)
+        assert len(await toy.rows("inbox")) == rejected
+        assert rejected <= 500
+        Broken.on = False
+        replica.consumer.probe_now()
+
+        async def resumed() -> bool:
+            return sum((await toy.tallies()).values()) == 1500 - rejected
+
+        await eventually(resumed, 40)
+
+
+async def test_two_replicas_rebalance_without_losing_or_doubling(toy: Toy) -> None:
+    await toy.publish([toy.event(f"p{i % 30}", i // 30 + 1) for i in range(3000)])
+    async with toy.replica().running():
+        second = toy.replica()
+        second.start()
+        await asyncio.sleep(3)
+        await toy.publish([toy.event(f"q{i % 30}", i // 30 + 1) for i in range(3000)])
+        await asyncio.sleep(0.3)
+        await second.kill()
+
+        async def counted() -> bool:
+            return sum((await toy.tallies()).values()) == 6000
+
+        await eventually(counted, 60)
+        events = await toy.published(lambda found: len({e.id for e in found}) == 6000)
+    assert in_order(events)

@@ -1,0 +1,42 @@
+"""Does an application keep what its own OpenAPI document says?
+
+``schema = documents(app)``, then in a test ``@schema.parametrize()`` and ``obey(case, headers)``
+with the headers of one role. Streams never end, so they are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import schemathesis
+from fastapi import FastAPI
+from schemathesis.checks import load_all_checks
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi import checks
+
+load_all_checks()
+
+
+def _is_a_stream(context: Any) -> bool:
+    responses = context.operation.definition.raw.get("responses", {})
+    return any("text/event-stream" in r.get("content", ()) for r in responses.values())
+
+
+def documents(app: FastAPI) -> BaseSchema:
+    """The routes of ``app``, as its OpenAPI document describes them."""
+    return schemathesis.openapi.from_asgi("/openapi.json", app).exclude(_is_a_stream)
+
+
+def obey(case: Any, headers: Mapping[str, str]) -> None:
+    """Call one generated case as the caller of ``headers`` and check the answer."""
+    excluded = []
+    names = {p["name"] for p in case.operation.definition.raw.get("parameters", ())}
+    if "If-Match" in names:
+        # 428 (RFC 6585) is not among the answers that this check knows.
+        excluded.append(checks.missing_required_header)
+    if names & {"cursor", "If-Match"}:
+        # No schema can tell a cursor that we gave from one that somebody made up, and the
+        # generator takes an empty If-Match for one that fits the pattern.
+        excluded.append(checks.positive_data_acceptance)
+    case.call_and_validate(headers=dict(headers), excluded_checks=excluded)
