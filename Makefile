@@ -25,7 +25,7 @@ token: ## Print a token for the running platform: ROLE=doctor PERSON=… [HOSPIT
 	@test -n "$(ROLE)" -a -n "$(PERSON)" || \
 	  { echo 'Say who: make token ROLE=doctor PERSON=…' >&2; exit 1; }
 	@ENVIRONMENT=development $(PY) -m libs.common.dev_issuer token --role $(ROLE) --person $(PERSON) \
-	  $(if $(HOSPITAL),--hospital $(HOSPITAL)) $(if $(DEPARTMENT),--department $(DEPARTMENT))
+	  $(if $(HOSPITAL),--hospital $(HOSPITAL)) $(foreach d,$(DEPARTMENT),--department $(d))
 
 clean: ## Remove all data of the platform on this machine (.data)
 	@test ! -x $(PY) || $(PY) -m libs.common.devstack clean

@@ -19,13 +19,10 @@ import structlog
 
 from libs.common.auth import Principal, Role
 from libs.common.clock import Ports
-from libs.common.mongo import Database, Index
 
 log = structlog.get_logger()
 
 COLLECTION: Final = "audit"
-#: Who asked about this patient, and what did this person look at? There is no expiry.
-INDEXES: Final = (Index(("patient", "recorded")), Index(("agent.who", "recorded")))
 #: Records in one write.
 BATCH: Final = 500
 #: Reads that may wait for their record; beyond it the next one is told to come back.
@@ -62,18 +59,6 @@ class AuditSink(Protocol):
     """Where records go: a write that is durable when it returns."""
 
     async def insert_many(self, rows: Sequence[Mapping[str, Any]], /) -> None: ...
-
-
-class StoredAudit:
-    """Records in the service's own database, in ``COLLECTION``."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._raw = database.raw(COLLECTION)
-
-    async def insert_many(self, rows: Sequence[Mapping[str, Any]], /) -> None:
-        async with self._database.transaction() as tx:
-            await tx.insert(self._raw, [dict(row) for row in rows])
 
 
 @dataclass(frozen=True, slots=True)

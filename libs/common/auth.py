@@ -117,7 +117,7 @@ class TokenVerifier:
         except (jwt.PyJWTError, UnicodeError):
             raise NotAuthenticated(TokenReason.INVALID) from None
         algorithm = header.get("alg")
-        if algorithm not in ALGORITHMS:
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
             raise NotAuthenticated(TokenReason.INVALID)
         key = await self._keys.find(header.get("kid"), algorithm)
         if key is None:

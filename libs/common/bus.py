@@ -294,7 +294,7 @@ async def wait_for_broker(bootstrap: str, timeout: float) -> None:
     """Until a broker answers. Raises ``BusError`` after ``timeout`` seconds."""
     try:
         async with asyncio.timeout(timeout):
-            while not await broker_answers(bootstrap):
+            while not await broker_answers(bootstrap):  # noqa: ASYNC110 - nobody can tell us
                 await asyncio.sleep(0.1)
     except TimeoutError as error:
         raise BusError("no broker answers") from error

@@ -10,6 +10,7 @@ a fault lies outside. An offset is committed only when all before it are settled
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -157,13 +158,16 @@ class Consumer:
         own_faults = 0
         if inputs:
             outcomes = await self._retried(client, lambda: self._engine.run(inputs))
-            for input, record, outcome in zip(inputs, by_input, outcomes, strict=True):
-                metrics.EVENTS_CONSUMED.labels(
-                    topic=record.topic, type=input.type, fate=outcome.fate
-                ).inc()
-                if outcome.fate == Fate.REJECTED:
+            for record, outcome in zip(by_input, outcomes, strict=True):
+                if outcome.fate is Fate.REJECTED:
                     letters.append(DeadLetter(record, outcome.note, outcome.error))
                     own_faults += outcome.note == Reject.RULE_FAILED
+            counted = Counter(
+                (record.topic, input.type, outcome.fate)
+                for record, input, outcome in zip(by_input, inputs, outcomes, strict=True)
+            )
+            for (topic, type, fate), count in counted.items():
+                metrics.EVENTS_CONSUMED.labels(topic=topic, type=type, fate=fate).inc(count)
         if letters:
             await self._retried(client, lambda: self._dead_letters.send(letters))
             log.warning("events_rejected", group=self._group, count=len(letters))
@@ -222,7 +226,7 @@ class Consumer:
         return inputs, by_input, letters, malformed
 
     async def _retried(self, client: ConsumerClient, work: Callable[[], Awaitable[T]]) -> T:
-        """Repeat ``work`` while the fault lies outside; meanwhile read nothing but stay a member."""
+        """Repeat ``work`` while the fault lies outside; read nothing, but stay a member."""
         rebalances, attempt = self._rebalances, 0
         while True:
             try:

@@ -7,12 +7,14 @@ in these words and can therefore be read and tested without a server.
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, TypeVar
+from functools import partial
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,11 +22,18 @@ from libs.common.events.base import Event
 
 #: Namespace of every derived id, so that handling an input twice derives the same ids.
 NAMESPACE = uuid.UUID("6e8f9d1c-0f0b-5a53-9d2e-6c69616e7869")
+_NAMESPACE = NAMESPACE.bytes
+_sha1 = partial(hashlib.sha1, usedforsecurity=False)
+_new, _set = object.__new__, object.__setattr__
 
 
 def derived_id(*parts: object) -> str:
     """The uuid5 of ``parts``: the same cause always gives the same id. Never for secrets."""
-    return str(uuid.uuid5(NAMESPACE, "|".join(map(str, parts))))
+    digest = bytearray(_sha1(_NAMESPACE + "|".join(map(str, parts)).encode()).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50  # version 5, RFC 9562
+    digest[8] = digest[8] & 0x3F | 0x80  # its variant
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Document(BaseModel):
@@ -46,9 +55,18 @@ class Document(BaseModel):
     sequence: int = 0
     schema_number: int = 1
 
-    def but(self, **changes: Any) -> Any:
-        """A copy with ``changes``; not validated again, so give values of the right type."""
-        return self.model_copy(update=changes)
+    def but(self, **changes: Any) -> Self:
+        """A copy with ``changes``; not validated again, so give values of the right type.
+
+        What pydantic's ``model_copy`` does for a model without private fields, at a third
+        of its calls; every decision about every event passes here.
+        """
+        new = _new(type(self))
+        _set(new, "__dict__", {**self.__dict__, **changes})
+        _set(new, "__pydantic_fields_set__", self.__pydantic_fields_set__ | changes.keys())
+        _set(new, "__pydantic_extra__", None)
+        _set(new, "__pydantic_private__", None)
+        return new
 
 
 D = TypeVar("D", bound=Document)

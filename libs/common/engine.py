@@ -28,7 +28,6 @@ from libs.common.clock import Ports
 from libs.common.cloudevents import CloudEvent, encode
 from libs.common.decision import (
     Answer,
-    Decision,
     Document,
     Env,
     Handler,
@@ -36,7 +35,15 @@ from libs.common.decision import (
     Refusal,
     derived_id,
 )
-from libs.common.mongo import Collection, CollectionSpec, Conflict, Database, Row, Unstorable, row_of
+from libs.common.mongo import (
+    Collection,
+    CollectionSpec,
+    Conflict,
+    Database,
+    Row,
+    Unstorable,
+    row_of,
+)
 from libs.common.relay import OutboxRow, Relay
 from libs.common.telemetry import Batch, RecordSpan, Tracer
 from libs.common.working_set import NotNeeded, WorkingSet
@@ -168,6 +175,18 @@ class Engine:
             return await self._run(inputs, span)
 
     async def _run(self, inputs: Sequence[Input], span: Batch) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(inputs):
+            rest = inputs[len(outcomes) :]
+            try:
+                outcomes += await self._run_whole(rest, span)
+                continue
+            except _Cut as cut:
+                at = cut.at
+            outcomes += await self._run(rest[:at], span)
+        return outcomes
+
+    async def _run_whole(self, inputs: Sequence[Input], span: Batch) -> list[Outcome]:
         conflicts = rule_failures = 0
         while True:
             try:
@@ -212,6 +231,9 @@ class Engine:
                 except (Conflict, _TryAgain):
                     metrics.VERSION_CONFLICTS.inc()
                     pause = self._ports.backoff(attempt, base=0.01, cap=0.3)
+                except _Cut:
+                    outcomes += await self._run(chunk, span)
+                    break
                 except Unstorable as error:
                     outcomes += await self._split(chunk, str(error), span)
                     break
@@ -234,7 +256,7 @@ class Engine:
                     needs = self._handlers[input.type].needs(input, work.view(input.hospital))
                     for need, hospital in work.missing(input.hospital, needs):
                         wanted[(need.model, need.field)].append((hospital, need.value))
-                except Exception:  # noqa: BLE001, S112 - the same bug will raise in decide, where it counts
+                except Exception:  # noqa: S112 - the same bug will raise in decide, where it counts
                     continue
             queries = [
                 self._collections[model].load(by, pairs) for (model, by), pairs in wanted.items()
@@ -356,15 +378,17 @@ class Engine:
     # -- save ---------------------------------------------------------------------------
 
     async def _save(self, plan: _Plan) -> None:
-        if not plan.inbox:
-            return
-        fresh = [r for r in plan.inbox.values() if r["_id"] not in plan.known]
-        again = [r for r in plan.inbox.values() if r["_id"] in plan.known]
+        # A duplicate's timer goes, too: a rule may have set again what had already fired.
         fired = [
             f"{i.hospital}/{i.id}"
             for n, i in enumerate(plan.inputs)
             if i.source == TIMERS and plan.outcomes[n].fate != Fate.REJECTED
         ]
+        if not plan.inbox and not fired:
+            return
+        fresh = [r for r in plan.inbox.values() if r["_id"] not in plan.known]
+        again = [r for r in plan.inbox.values() if r["_id"] in plan.known]
+        cipher = self._database.cipher
         try:
             async with self._database.transaction() as tx:
                 await tx.insert(self._inbox, fresh)
@@ -375,17 +399,20 @@ class Engine:
                 )
                 for model, changed in plan.work.changed().items():
                     raw = self._collections[model].raw
-                    await tx.insert(raw, [row_of(doc) for doc, base in changed if base == 0])
+                    await tx.insert(raw, [row_of(doc, cipher) for doc, base in changed if not base])
                     await tx.replace(
                         raw,
                         [
-                            ({"_id": f"{doc.hospital}/{doc.id}", "version": base}, row_of(doc))
+                            (
+                                {"_id": f"{doc.hospital}/{doc.id}", "version": base},
+                                row_of(doc, cipher),
+                            )
                             for doc, base in changed
                             if base
                         ],
                         upsert=False,
                     )
-                await tx.insert(self._outbox, [row.as_row() for row in plan.outbox])
+                await tx.insert(self._outbox, [row.as_row(cipher) for row in plan.outbox])
                 if fired:
                     await tx.delete(self._timers, fired)
                 await tx.replace(

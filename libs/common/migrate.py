@@ -32,7 +32,8 @@ async def migrate(database: Database, collections: Sequence[CollectionSpec[Any]]
     await database.ensure_index(INBOX, [("at", 1)], expireAfterSeconds=INBOX_DAYS * 86_400)
     await database.ensure_index(OUTBOX, [("stream", 1), ("sequence", 1)])
     await database.ensure_index(TIMERS, [("next", 1)])
-    await database.ensure_index(audit.COLLECTION, [("hospital", 1), ("patient", 1), ("recorded", 1)])
+    by_patient = [("hospital", 1), ("patient", 1), ("recorded", 1)]
+    await database.ensure_index(audit.COLLECTION, by_patient)
     for spec in collections:
         for index in spec.indexes:
             options: dict[str, Any] = {"unique": True} if index.unique else {}
@@ -62,7 +63,7 @@ async def _main(services: Sequence[str]) -> None:
         settings = spec.settings()
         database = Database(settings.mongo_url, settings.mongo_database or f"lianxin_{name}")
         await migrate(database, spec.collections)
-        database.close()
+        await database.close()
         print(f"{name}: collections and indexes are in place", flush=True)
 
 

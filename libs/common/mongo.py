@@ -11,12 +11,14 @@ so no query can cross tenants by forgetting one.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date
 from typing import Any, Generic, Protocol, TypeVar
 
+import bson
 from bson.codec_options import CodecOptions, TypeRegistry
 from bson.errors import InvalidDocument
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -34,6 +36,7 @@ from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from libs.common import metrics
+from libs.common.cipher import Cipher, sealed_fields
 from libs.common.decision import Document
 
 D = TypeVar("D", bound=Document)
@@ -129,20 +132,30 @@ class CollectionSpec(Generic[D]):
     upcast: Callable[[Row], Row] | None = None
 
 
-def row_of(doc: Document) -> Row:
+def row_of(doc: Document, cipher: Cipher | None = None) -> Row:
     row = doc.model_dump()
     row["_id"] = f"{doc.hospital}/{doc.id}"
+    if cipher is not None:
+        for name in sealed_fields(type(doc)):
+            plain = bson.encode({"v": row[name]}, codec_options=_CODEC)
+            row[name] = cipher.seal(doc.hospital, plain)
     return row
 
 
 class Collection(Generic[D]):
     """Typed access to one collection of aggregates."""
 
-    def __init__(self, spec: CollectionSpec[D], raw: Any) -> None:
+    def __init__(self, spec: CollectionSpec[D], raw: Any, cipher: Cipher | None = None) -> None:
         self.spec = spec
         self.raw = raw
+        self.cipher = cipher
 
     def document(self, row: Row) -> D:
+        if self.cipher is not None:
+            row = dict(row)
+            for name in sealed_fields(self.spec.model) & row.keys():
+                plain = self.cipher.open(row["hospital"], row[name])
+                row[name] = bson.decode(plain, codec_options=_CODEC)["v"]
         if self.spec.upcast is not None and row["schema_number"] < self.spec.model.SCHEMA:
             row = {**self.spec.upcast(row), "schema_number": self.spec.model.SCHEMA}
         return self.spec.model.model_validate(row)
@@ -187,6 +200,13 @@ async def _call(awaitable: Any) -> Any:
         return await awaitable
     except PyMongoError as error:
         raise _meaning(error) from error
+
+
+async def _now(value: Any) -> Any:
+    """``value``, awaited where the driver wants it: Motor and PyMongo's own differ here."""
+    if inspect.isawaitable(value) and not hasattr(value, "__aenter__"):
+        return await value
+    return value
 
 
 class Transaction:
@@ -254,8 +274,17 @@ class Sink:
 class Database:
     """One service's database: collections by name, transactions, change streams."""
 
-    def __init__(self, url: str, name: str, *, spans: Spans | None = None) -> None:
-        self._client: Any = AsyncIOMotorClient(
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        spans: Spans | None = None,
+        driver: type[Any] | None = None,
+        cipher: Cipher | None = None,
+    ) -> None:
+        self.cipher = cipher
+        self._client: Any = (driver or AsyncIOMotorClient)(
             url,
             serverSelectionTimeoutMS=3_000,
             connectTimeoutMS=3_000,
@@ -274,7 +303,7 @@ class Database:
         return self._db[name]
 
     def collection(self, spec: CollectionSpec[D]) -> Collection[D]:
-        return Collection(spec, self._db[spec.model.COLLECTION])
+        return Collection(spec, self._db[spec.model.COLLECTION], self.cipher)
 
     def sink(self, name: str) -> Sink:
         return Sink(self._db[name])
@@ -328,9 +357,11 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Commits at the end of the block, aborts when it raises."""
         try:
-            async with await self._client.start_session() as session:
-                session.start_transaction(
-                    read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
+            async with await _now(self._client.start_session()) as session:
+                await _now(
+                    session.start_transaction(
+                        read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
+                    )
                 )
                 yield Transaction(session)
                 await self._commit(session)
@@ -352,10 +383,11 @@ class Database:
         """A change stream; ``await stream.next()`` gives documents of ``fullDocument``."""
         try:
             pipeline = [{"$match": {"operationType": {"$in": list(operations)}}}]
-            async with self._db[name].watch(pipeline, full_document="updateLookup") as stream:
+            watch = self._db[name].watch(pipeline, full_document="updateLookup")
+            async with await _now(watch) as stream:
                 yield stream
         except PyMongoError as error:
             raise _meaning(error) from error
 
-    def close(self) -> None:
-        self._client.close()
+    async def close(self) -> None:
+        await _now(self._client.close())

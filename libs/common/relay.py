@@ -24,6 +24,7 @@ import structlog
 
 from libs.common import metrics
 from libs.common.bus import BusError, Producer
+from libs.common.cipher import Cipher
 from libs.common.clock import Ports
 from libs.common.lease import Lease
 from libs.common.mongo import Conflict, Database, Row, Unavailable, Unstorable
@@ -56,7 +57,12 @@ class OutboxRow:
     value: bytes
     headers: Sequence[tuple[str, bytes]]
 
-    def as_row(self) -> Row:
+    @property
+    def hospital(self) -> str:
+        return self.id.split("/", 1)[0]
+
+    def as_row(self, cipher: Cipher | None = None) -> Row:
+        value = self.value if cipher is None else cipher.seal(self.hospital, self.value)
         return {
             "_id": self.id,
             "topic": self.topic,
@@ -65,12 +71,13 @@ class OutboxRow:
             "traceparent": self.traceparent,
             "at": self.at,
             "key": self.key,
-            "value": self.value,
+            "value": value,
             "headers": dict(self.headers),
         }
 
     @classmethod
-    def of_row(cls, row: Row) -> OutboxRow:
+    def of_row(cls, row: Row, cipher: Cipher | None = None) -> OutboxRow:
+        hospital = row["_id"].split("/", 1)[0]
         return cls(
             id=row["_id"],
             topic=row["topic"],
@@ -79,7 +86,7 @@ class OutboxRow:
             traceparent=row["traceparent"],
             at=row["at"],
             key=row["key"],
-            value=row["value"],
+            value=row["value"] if cipher is None else cipher.open(hospital, row["value"]),
             headers=list(row["headers"].items()),
         )
 
@@ -109,6 +116,7 @@ class Relay:
         self._read_outbox = True
         self._tell_owner = False
         self._wake = asyncio.Event()
+        self._sent_some = asyncio.Event()
         self._deleting: asyncio.Task[None] | None = None
         self.backlog = 0
 
@@ -154,7 +162,8 @@ class Relay:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while self._memory and self._lease.owned:
-                    await asyncio.sleep(0.02)
+                    self._sent_some.clear()
+                    await self._sent_some.wait()
 
     async def _step(self) -> None:
         if not self._lease.owned or not (self._memory or self._read_outbox):
@@ -207,7 +216,7 @@ class Relay:
             )
             if not query:
                 self._measure(rows)
-            found = [OutboxRow.of_row(r) for r in rows]
+            found = [OutboxRow.of_row(r, self._database.cipher) for r in rows]
             stale = [r.id for r in found if r.sequence <= self._sent.get(r.stream, 0)]
             if stale:
                 await self._database.delete_rows(self._outbox, stale)
@@ -228,6 +237,7 @@ class Relay:
                 self._sent[row.stream] = row.sequence
                 self._sent.move_to_end(row.stream)
             metrics.RELAY_SENT.inc(len(taken))
+            self._sent_some.set()
             while len(self._sent) > STREAMS:
                 self._sent.popitem(last=False)
             await self._settled()

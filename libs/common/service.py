@@ -21,7 +21,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from libs.common import audit, logs, metrics, telemetry
-from libs.common.auth import TokenVerifier, fetch_keys
+from libs.common.auth import TokenVerifier
 from libs.common.bus import ConsumerClient, Producer, broker_answers
 from libs.common.clock import Ports
 from libs.common.commands import Commands
@@ -34,6 +34,7 @@ from libs.common.events import EVENT_TYPES
 from libs.common.http.access import Access
 from libs.common.http.app import create_app
 from libs.common.http.words import Texts
+from libs.common.jwks import fetch_keys
 from libs.common.lease import Lease
 from libs.common.loop_lag import watch_loop
 from libs.common.migrate import missing
@@ -179,7 +180,7 @@ class Runtime:
                 task.cancel()
             await asyncio.gather(starting, commands, *watches, return_exceptions=True)
             await self.audit.close()
-            self.database.close()
+            await self.database.close()
 
     async def _run_when_possible(self) -> None:
         await self._first_contact()

@@ -54,30 +54,34 @@ class WorkingSet:
         self, hospital: str, changes: Sequence[Document], events: Sequence[Emit]
     ) -> tuple[dict[Key, Document], list[int]]:
         """What a decision would leave, and the sequence of each event. Changes nothing yet."""
+        told: dict[Key, int] = {}  # events of this decision by the aggregate they are about
+        sequences: list[int] = []
+        for event in events:
+            about = event.about
+            if about is None:
+                sequences.append(1)
+                continue
+            key = (type(about), about.hospital, about.id)
+            known = self._docs.get(key)
+            told[key] = told.get(key, 0) + 1
+            sequences.append((known.sequence if known else 0) + told[key])
         pending: dict[Key, Document] = {}
-        for doc in (*changes, *(e.about for e in events if e.about is not None)):
-            key = (type(doc), doc.hospital, doc.id)
+        abouts = [event.about for event in events if event.about is not None]
+        for doc in (*changes, *abouts):
+            model = type(doc)
+            key = (model, doc.hospital, doc.id)
             if key in pending:
                 continue
             if doc.hospital != hospital:
                 raise ValueError("a decision may only change documents of its own hospital")
             known = self._docs.get(key)
-            if known is None and not self._was_asked_for(key[0], hospital, doc):
-                raise NotNeeded(f"{key[0].__name__} is written but needs did not name it")
+            if known is None and not self._was_asked_for(model, hospital, doc):
+                raise NotNeeded(f"{model.__name__} is written but needs did not name it")
             pending[key] = doc.but(
                 version=(known.version if known else 0) + 1,
-                sequence=known.sequence if known else 0,
+                sequence=(known.sequence if known else 0) + told.get(key, 0),
                 schema_number=doc.SCHEMA,
             )
-        sequences = []
-        for event in events:
-            if event.about is None:
-                sequences.append(1)
-                continue
-            key = (type(event.about), hospital, event.about.id)
-            numbered = pending[key].but(sequence=pending[key].sequence + 1)
-            pending[key] = numbered
-            sequences.append(numbered.sequence)
         return pending, sequences
 
     def take(self, pending: dict[Key, Document]) -> None:

@@ -36,6 +36,7 @@ from libs.common.decision import (
 )
 from libs.common.engine import Engine
 from libs.common.events import Event
+from libs.common.events.base import Sensitive
 from libs.common.lease import Lease
 from libs.common.migrate import migrate
 from libs.common.mongo import CollectionSpec, Database, Index, Row
@@ -52,6 +53,7 @@ class Tally(Document):
     count: int = 0
     last: str = ""
     group: str = "a"
+    remark: Sensitive[str | None] = None
 
 
 class Ticked(Event):
@@ -65,6 +67,7 @@ class Ticked(Event):
     name: str
     n: int
     then: str = "ok"
+    pad: str = ""
 
 
 class Tallied(Event):
@@ -76,6 +79,7 @@ class Tallied(Event):
     name: str
     count: int
     n: int
+    pad: str = ""
 
 
 class Later(Event):
@@ -87,6 +91,7 @@ class Later(Event):
     name: str
     n: int
     then: str = "ok"
+    pad: str = ""
 
 
 SPEC = CollectionSpec(Tally, indexes=(Index(("group",)),))
@@ -111,15 +116,17 @@ def tick(out: type[Event]) -> Callable[[Input, State, Env], Answer]:
         if data.then == "refuse":
             return Refusal("no_more", changes=(), detail="because")
         last = "x" * 17_000_000 if data.then == "huge" else str(data.n)
-        tally = tally.but(count=tally.count + 1, last=last)
-        timers = ()
+        tally = tally.but(count=tally.count + 1, last=last, remark=f"remark {data.n}")
+        timers: tuple[Timer, ...] = ()
         if data.then == "later":
             due = env.now + timedelta(seconds=0.3)
             body = {"name": data.name, "n": data.n}
             timers = (Timer(f"later/{data.name}", due, "toy.later", data.name, body),)
         return Decision(
             changes=(tally,),
-            events=(Emit(out(name=data.name, count=tally.count, n=data.n), about=tally),),
+            events=(
+                Emit(out(name=data.name, count=tally.count, n=data.n, pad=data.pad), about=tally),
+            ),
             timers=timers,
             result={"count": tally.count},
         )
@@ -170,7 +177,7 @@ class Toy:
     async def remove(self) -> None:
         await self.database.drop()
         for database in (self.database, *self.databases):
-            database.close()
+            await database.close()
 
     def event(self, name: str, n: int, *, id: str | None = None, **more: Any) -> Record:
         time = more.pop("time", None) or datetime.now(UTC).replace(microsecond=0)
@@ -232,9 +239,9 @@ class _Row:
 class Replica:
     """One process' worth of the toy service, as tasks of the test."""
 
-    def __init__(self, toy: Toy, database: Database) -> None:
+    def __init__(self, toy: Toy, database: Database, tracer: Tracer | None = None) -> None:
         self.database = database
-        tracer = Tracer(toy.name, 0.0, None)
+        tracer = tracer or Tracer(toy.name, 0.0, None)
 
         def producer() -> Producer:
             return Producer(toy.bootstrap)
@@ -298,7 +305,9 @@ class Replica:
             await self.kill()
 
 
-def tick_command(toy: Toy, name: str, n: int, *, id: str, hash: bytes = b"h") -> Input:
+def tick_command(
+    toy: Toy, name: str, n: int, *, id: str, hash: bytes = b"h", then: str = "ok"
+) -> Input:
     return Input(
         id=id,
         source="/http",
@@ -306,7 +315,7 @@ def tick_command(toy: Toy, name: str, n: int, *, id: str, hash: bytes = b"h") ->
         hospital=HOSPITAL,
         subject=name,
         time=toy.ports.clock.now(),
-        data=toy.ticked(name=name, n=n),
+        data=toy.ticked(name=name, n=n, then=then),
         body_hash=hash,
     )
 

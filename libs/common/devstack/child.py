@@ -117,8 +117,9 @@ class Child:
 
     def kill(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """Send ``sig`` to the program alone, as a failure test does."""
-        if self.running():
-            os.kill(self.pid, sig)
+        with contextlib.suppress(ProcessLookupError):  # it may end in between
+            if self.running():
+                os.kill(self.pid, sig)
 
     def wait(self, seconds: float) -> bool:
         """True if it has ended within ``seconds``."""
@@ -151,8 +152,8 @@ class Child:
 def _started_at(pid: int) -> str:
     """What tells a process from a later one with the same pid; empty if it is gone."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return stat.rpartition(")")[2].split()[19]  # field 22: start time in ticks since boot
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if state == "Z" else rest[18]  # field 22: start time in ticks since boot
     except OSError:
         if platform.system() == "Linux":
             return ""

@@ -28,7 +28,9 @@ from libs.common.devstack.timeline import Timeline
 
 #: Its ``play(stack, timeline)`` plays the day and answers 0, or 1 after it has told which
 #: step failed.
-PLAYER = "scripts.play"
+PLAYER = "libs.common.devstack.day.play"
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Play = Callable[[Stack, Timeline], Coroutine[Any, Any, int]]
 
@@ -43,15 +45,14 @@ def up(mode: str) -> int:
     timeline = Timeline(ports.page)
     play: Play = import_module(PLAYER).play
     with Stack(folder, ports, tell=timeline.tell, supervise=mode == "run", look_only=True) as stack:
-        stack.start_page()
-        timeline.page_is_up()
+        stack.start_page(wait=False)
         stack.start_services()
+        stack.wait_ready("page")
+        timeline.page_is_up()
         code: int = asyncio.run(play(stack, timeline))
         if mode == "run":
             timeline.say(addresses(stack))
-            wait_for_signal()
-        timeline.say("… stopping")
-        ignore_signals()
+            threading.Event().wait()  # until a signal
     return code
 
 
@@ -65,19 +66,13 @@ def addresses(stack: Stack) -> str:
     )
 
 
-def wait_for_signal() -> None:
-    """Until Ctrl-C, or until whoever started us asks us to stop."""
-    threading.Event().wait()
-
-
 def interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C, or whoever started us asks us to stop; from then on nothing hurries us, so that
+    no half of the stack is left behind."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    print("\n… stopping", flush=True)
     raise KeyboardInterrupt
-
-
-def ignore_signals() -> None:
-    """A second Ctrl-C must not leave half of the stack behind."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def clean() -> None:
@@ -94,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m libs.common.devstack")
     parser.add_argument("mode", choices=["prepare", "run", "demo", "clean"])
     mode = parser.parse_args(arguments).mode
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, interrupt)
     try:
         if mode == "prepare":

@@ -37,6 +37,7 @@ def environment(folder: Path, ports: Ports, bootstrap: str, mongo_url: str) -> d
         "POLICIES_DIR": str(ROOT / "policies"),
         "PUBLIC_BASE_URL": f"http://127.0.0.1:{ports.services['enrollment']}",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # compiled once, a service starts in a third of the time
     }
 
 

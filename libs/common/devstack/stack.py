@@ -112,8 +112,9 @@ class Stack:
         for group in (above, basis):
             for part in group:
                 part.ask_to_stop()
-            for part in group:
-                part.stop()
+            with contextlib.ExitStack() as each:  # all of them, whatever one of them raises
+                for part in reversed(group):
+                    each.callback(part.stop)
         self.parts.clear()
         self._spawner.shutdown()
         self._lock.give()
@@ -170,13 +171,13 @@ class Stack:
         usual = services.environment(self.folder, self.ports, self.bootstrap, self.mongo_url)
         return {**usual, **self.environment}
 
-    def start_page(self) -> Child:
+    def start_page(self, *, wait: bool = True) -> Child:
         """The page that shows it all; what is started later sends its spans and mail there."""
         require_port("the page", self.ports.page, "PAGE_PORT")
         require_port("the page's mail server", self.ports.smtp, "PAGE_SMTP_PORT")
         self.environment |= services.page_endpoints(self.ports)
         told = self.service_environment()
-        return self.start_program(services.page(self.folder, self.ports, told))
+        return self.start_program(services.page(self.folder, self.ports, told), wait=wait)
 
     def start_services(self, *names: str) -> None:
         """Collections, then all of them at once (all five if none is named)."""
@@ -222,28 +223,28 @@ class Stack:
 
     def service_url(self, name: str) -> str:
         """The base URL of a running service, or of a replica of it (``enrollment-2``)."""
-        part = self.parts[name]
+        part = self._part(name)
         if not isinstance(part, Child):
             raise StackError(f"{name} is not a service.")
         return f"http://127.0.0.1:{part.program.env['HTTP_PORT']}"
 
     def wait_ready(self, *names: str) -> None:
         for name in names:
-            self.parts[name].wait_ready()
+            self._part(name).wait_ready()
             self._tell(name, READY)
 
     # -- for failure tests
 
     def kill(self, name: str, sig: signal.Signals = signal.SIGKILL, *, wait: bool = True) -> None:
         """Send ``sig`` to a part and, by default, wait until it is gone."""
-        part = self.parts[name]
+        part = self._part(name)
         part.kill(sig)
         if wait and not part.wait(30):
             raise StackError(f"{name} did not end on {sig.name}.")
 
     def restart(self, name: str, *, wait: bool = True) -> None:
         """Stop a part if it runs and start it again, on its old port and data."""
-        part = self.parts[name]
+        part = self._part(name)
         part.stop()
         part.start()
         if wait:
@@ -251,6 +252,10 @@ class Stack:
 
     def remove(self, name: str) -> None:
         """Stop a part for good, such as a replica."""
-        with contextlib.suppress(KeyError):
-            self.parts[name].stop()
-            del self.parts[name]
+        self._part(name).stop()
+        del self.parts[name]
+
+    def _part(self, name: str) -> Part:
+        if name not in self.parts:
+            raise StackError(f"{name} is no part of this stack; there are {', '.join(self.parts)}.")
+        return self.parts[name]

@@ -64,8 +64,6 @@ def create_app(
         docs_url="/docs",
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
-        # A redirect would answer before the gate has looked, and the path is not ours to repeat.
-        redirect_slashes=False,
         # FastAPI's own spans and log records hold the path and the text of exceptions.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )

@@ -56,6 +56,7 @@ TITLES: Final[Mapping[int, Text]] = {
     404: {"zh-CN": "未找到", "en": "Not found"},
     405: {"zh-CN": "不支持此操作", "en": "This can't be done here"},
     409: {"zh-CN": "当前状态下无法办理", "en": "Not possible in the present state"},
+    410: {"zh-CN": "已不再提供", "en": "No longer available"},
     412: {"zh-CN": "内容已被他人修改", "en": "It has changed in the meantime"},
     413: {"zh-CN": "内容过大", "en": "The request is too large"},
     422: {"zh-CN": "无法办理", "en": "The request can't be carried out"},

@@ -157,11 +157,19 @@ async def test_neither_none_nor_a_shared_secret_signs_anything() -> None:
     shared = jwt.encode(claims, secret, "HS256", headers={"kid": kid})
     assert await issuer.reason(unsigned) is TokenReason.INVALID
     assert await issuer.reason(shared) is TokenReason.INVALID
+    assert issuer.asked == 0  # they are not even worth a look at the keys
 
 
 @pytest.mark.parametrize("token", ["", ".", "a.b.c", "x" * 9000, "ä.ö.ü", "e30.e30.", "\ud800.a.b"])
 async def test_what_is_no_token_is_invalid(token: str) -> None:
     assert await Issuer().reason(token) is TokenReason.INVALID
+
+
+@pytest.mark.parametrize("header", [{"alg": []}, {"alg": {}}, {"alg": None}, {"kid": ["x"]}, {}])
+async def test_an_odd_header_is_an_invalid_token(header: dict[str, Any]) -> None:
+    whole = json.dumps({"alg": "ES256", **header} if header else {}).encode()
+    start = base64.urlsafe_b64encode(whole).decode().rstrip("=")
+    assert await Issuer().reason(f"{start}.e30.e30") is TokenReason.INVALID
 
 
 async def test_rsa_keys_without_an_algorithm_of_their_own_serve_rs256() -> None:

@@ -174,6 +174,16 @@ async def test_a_body_above_the_limit_is_413_announced_or_not(
         assert answer.json() == size
 
 
+async def test_an_announced_body_above_the_limit_is_refused_even_if_nobody_would_read_it() -> None:
+    async def endpoint() -> str:
+        raise AssertionError("reached")
+
+    s = one_route(endpoint, method="POST")
+    async with client(s.app) as c:
+        answer = await c.post("/v1/one", content=b"x" * (MAX_BODY + 1))
+    assert answer.status_code == 413
+
+
 async def test_a_json_body_above_the_limit_is_413_too() -> None:
     s = sample()
     headers = {**s.callers.headers("patient"), "Idempotency-Key": "k"}

@@ -87,6 +87,11 @@ async def test_a_key_belongs_to_one_person_at_one_hospital_on_one_route() -> Non
     assert one.body_hash != two.body_hash
 
 
+def test_a_separator_in_an_id_does_not_lead_into_another_scope() -> None:
+    route = ("POST", "/v1/orders")
+    assert command_id("h", "a|b", route, "k") != command_id("h|a", "b", route, "k")
+
+
 @given(st.lists(st.tuples(*[st.text(max_size=5)] * 3), min_size=2, max_size=2, unique=True))
 def test_no_two_scopes_share_an_id(scopes: list[tuple[str, str, str]]) -> None:
     (h1, p1, k1), (h2, p2, k2) = scopes

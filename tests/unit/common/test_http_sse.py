@@ -67,6 +67,7 @@ class Endless:
                 yield await self.coming.get()
                 self.asked_again.set()
         finally:
+            await asyncio.sleep(0)  # closing may take a moment
             self.closed = True
 
 
@@ -131,6 +132,15 @@ async def test_when_the_client_goes_the_source_is_closed() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+    await stream.frames.aclose()
+    assert stream.source.closed
+
+
+async def test_when_the_client_goes_between_two_events_the_source_is_closed() -> None:
+    stream = Opened()
+    await stream.next()
+    stream.source.coming.put_nowait(Pushed("1", "a", {}))
+    await stream.next()
     await stream.frames.aclose()
     assert stream.source.closed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import secrets
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ class Hub:
     who come back. A ``position`` names a place in the row, in this run of the page only."""
 
     def __init__(self) -> None:
-        self._run = f"{time.time_ns():x}"
+        self._run = secrets.token_hex(8)
         self._number = 0
         self._latest: deque[News] = deque(maxlen=REMEMBERED)
         self._listeners: set[asyncio.Queue[News]] = set()
@@ -47,15 +47,15 @@ class Hub:
         known = run == self._run and number.isdigit()
         after = int(number) if known else self._number
         oldest = self._latest[0].number if self._latest else self._number + 1
-        if position and (not known or after + 1 < oldest):
-            yield None
-            after = self._number
+        missed = bool(position) and (not known or after + 1 < oldest)
         queue: asyncio.Queue[News] = asyncio.Queue()
         for news in self._latest:
-            if news.number > after:
+            if news.number > after and not missed:
                 queue.put_nowait(news)
         self._listeners.add(queue)
         try:
+            if missed:
+                yield None
             while True:
                 yield await queue.get()
         finally:

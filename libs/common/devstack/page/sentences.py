@@ -164,6 +164,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "inbox": ("站内信", "in-app inbox"),
     "email": ("邮件", "e-mail"),
     "webhook": ("网络推送", "webhook"),
+    "sms": ("短信", "SMS"),
+    "wechat": ("微信", "WeChat"),
+    "wecom": ("企业微信", "WeCom"),
+    "web_push": ("浏览器推送", "web push"),
     # kinds of report, and their status
     "laboratory": ("检验", "Laboratory"),
     "microbiology": ("微生物", "Microbiology"),
@@ -177,6 +181,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "partial": ("部分", "partial"),
     "corrected": ("更正", "corrected"),
     "amended": ("修订", "amended"),
+    "registered": ("已登记", "registered"),
+    "modified": ("已修改", "modified"),
+    "appended": ("补充", "appended"),
+    "entered-in-error": ("误录", "entered in error"),
+    "unknown": ("未知", "unknown"),
     "held": ("暂缓", "held"),
     # people
     "patient": ("患者", "patient"),
@@ -264,6 +273,9 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "time_ahead": ("时间在未来", "its time lies ahead"),
     "unknown_major_version": ("未知的主版本", "an unknown major version"),
     "not_json": ("不是 JSON", "not JSON"),
+    "rule_failed": ("规则程序出错", "a rule of ours failed"),
+    "id_reused": ("同一编号内容不同", "its id came with another body"),
+    "unstorable": ("无法保存", "it can't be stored"),
     "schema_violation": ("不符合数据格式", "it does not follow the schema"),
     "unreachable": ("无法连接", "unreachable"),
 }

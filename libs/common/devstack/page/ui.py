@@ -21,10 +21,6 @@ UI: Mapping[str, tuple[str, str]] = {
     "live": ("实时", "live"),
     "connecting": ("连接中…", "connecting…"),
     "minor": ("显示全部细节", "Show every detail"),
-    "time": ("时间", "Time"),
-    "patient": ("患者", "Patient"),
-    "service": ("服务", "Service"),
-    "what": ("发生了什么", "What happened"),
     "trace": ("追踪", "trace"),
     "trace_title": ("追踪", "Trace"),
     "empty_timeline": (
@@ -70,7 +66,6 @@ UI: Mapping[str, tuple[str, str]] = {
     ),
     "spans": ("跨度", "spans"),
     "errors": ("错误", "errors"),
-    "duration": ("时长", "Duration"),
     "started": ("开始", "Started"),
     "waterfall": ("瀑布图", "Waterfall"),
     "linked": ("经由批次关联", "linked by a batch"),
@@ -79,19 +74,11 @@ UI: Mapping[str, tuple[str, str]] = {
         "Dashed bars are batches shared with other records: one query serves many of them.",
     ),
     "gap": ("省略 {length}", "{length} left out"),
-    "attributes": ("属性", "Attributes"),
     "not_found": ("找不到这个页面。", "There is no such page."),
-    "stack": ("本机", "stack"),
     "hospital": ("医院系统", "hospital"),
-    "dead_letters": ("死信", "dead letters"),
     "messages": ("条消息", "messages"),
-    "no_subject": ("（无标题）", "(no subject)"),
     "skip": ("跳到时间线", "Skip to the timeline"),
     "language": ("English", "中文"),
-    "invented": ("虚构", "invented"),
-    "batch_of": ("批次，{count} 条记录", "batch of {count}"),
-    "shown_of": ("显示最新 {count} 条", "The latest {count}"),
-    "status": ("状态", "Status"),
 }
 
 

@@ -1,0 +1,42 @@
+"""What do all acts of a day share?"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+
+from libs.common.devstack.day.cast import Casting, Patient, Person
+from libs.common.devstack.day.diary import Diary
+from libs.common.devstack.day.plan import Plan
+from libs.common.devstack.day.wire import Wire
+from libs.common.events import Contact
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """``id`` is part of the ids of everything that the day invents."""
+
+    id: str
+    wire: Wire
+    diary: Diary
+    casting: Casting
+    plan: Plan
+
+    def now(self) -> datetime:
+        return self.wire.ports.clock.now()
+
+    def contact(self, person: Person) -> Contact:
+        return Contact(
+            name=person.name,
+            phone=person.phone,
+            email=person.email,
+            webhook=person.webhook,
+            language=person.language,
+        )
+
+    def step(self, en: str, zh: str) -> AbstractAsyncContextManager[None]:
+        return self.diary.step(en, zh)
+
+    def department_of(self, patient: Patient) -> str:
+        return next(s.department for s in self.plan.stays if s.patient.id == patient.id)

@@ -1,0 +1,76 @@
+"""How do open streams learn at once that there is something new to read?
+
+One listener for each process, not for each client. It wakes whoever waits for a key, by
+what this process has committed itself and, through the database's change stream, by what
+other replicas have. A wake says only "look": what there is, a stream reads by number, so
+nothing is missed and nothing comes twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import structlog
+
+from libs.common.clock import Ports
+from libs.common.mongo import Conflict, Database, Unavailable, Unstorable
+
+log = structlog.get_logger()
+
+#: A stream looks by itself after so many seconds, should a wake be lost.
+LOOK: Final = 10.0
+#: Seconds before the change stream is opened again.
+REOPEN: Final = 2.0
+
+Key = tuple[str, str]  # the hospital, and what is waited for
+
+
+class Wakes:
+    """Who waits for what, in this process. ``field`` of the inserted rows names it."""
+
+    def __init__(self, collection: str, field: str) -> None:
+        self._collection = collection
+        self._field = field
+        self._waiting: defaultdict[Key, set[asyncio.Event]] = defaultdict(set)
+
+    def wake(self, key: Key) -> None:
+        for event in self._waiting.get(key, ()):
+            event.set()
+
+    @contextmanager
+    def waiting(self, keys: Iterable[Key]) -> Iterator[asyncio.Event]:
+        event = asyncio.Event()
+        held = list(keys)
+        for key in held:
+            self._waiting[key].add(event)
+        try:
+            yield event
+        finally:
+            for key in held:
+                self._waiting[key].discard(event)
+                if not self._waiting[key]:
+                    del self._waiting[key]
+
+    async def listen(self, database: Database, ports: Ports) -> None:
+        """Wake by what other replicas commit. Runs until cancelled."""
+        while True:
+            try:
+                async with database.changes(self._collection, ("insert",)) as stream:
+                    while True:
+                        change: dict[str, Any] = await stream.next()
+                        row = change.get("fullDocument") or {}
+                        self.wake((row.get("hospital", ""), row.get(self._field, "")))
+            except (Unavailable, Conflict, Unstorable, StopAsyncIteration) as error:
+                log.info("listens_again", collection=self._collection, why=str(error))
+                await ports.clock.sleep(REOPEN)
+
+
+async def woken(event: asyncio.Event) -> None:
+    """Wait for a wake, or until it is time to look by oneself."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LOOK):
+            await event.wait()

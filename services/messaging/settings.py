@@ -1,0 +1,9 @@
+"""What can be set for messaging from outside? Nothing of its own: see ``policies``."""
+
+from __future__ import annotations
+
+from libs.common.settings import Settings as CommonSettings
+
+
+class Settings(CommonSettings):
+    http_port: int = 8002

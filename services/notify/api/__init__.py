@@ -1,0 +1,1 @@
+"""How do people read their inbox, and operators what became of a notification?"""

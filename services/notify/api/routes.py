@@ -1,0 +1,264 @@
+"""What can people and operators ask of notify?
+
+A person's inbox, live or in pages, and for operators what became of a notification. The
+texts are for the person alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel
+from sse_starlette import EventSourceResponse
+
+from libs.common.auth import Role
+from libs.common.events import Channel, Urgency
+from libs.common.http.access import ANY_ROLE, Access, Caller
+from libs.common.http.commands import answer, command, submit
+from libs.common.http.paging import PageOf, Paging
+from libs.common.http.problems import Problem, invalid, unavailable
+from libs.common.http.reads import PatientReads, Reads
+from libs.common.http.sse import LastEventId, Pushed
+from services.notify.api.live import Wakes, messages_after
+from services.notify.domain.delivering import Delivery, DeliveryStatus
+from services.notify.domain.inbox import InboxMessage, InboxStatus, ReadMessage
+from services.notify.domain.notification import Notification, Status
+from services.notify.domain.people import Person
+from services.notify.domain.texts import Language, language_of
+from services.notify.handlers import READ
+from services.notify.store import InboxReader, NotificationReader
+
+MessageId = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@~-]*$")]
+#: The largest number that the database keeps as an integer.
+_NUMBER_MAX = 2**63 - 1
+
+ACCESS: Access = {
+    ("GET", "/v1/inbox"): ANY_ROLE - {Role.INTEGRATION},
+    ("GET", "/v1/inbox/live"): ANY_ROLE - {Role.INTEGRATION},
+    ("POST", "/v1/inbox/{message_id}/read"): ANY_ROLE - {Role.INTEGRATION},
+    ("GET", "/v1/notifications/{notification_id}"): frozenset({Role.OPS}),
+}
+
+
+class InboxItem(BaseModel):
+    """One message in a person's inbox. ``number`` is its id in the live stream."""
+
+    id: str
+    number: int
+    status: InboxStatus
+    patient_id: str | None
+    template: str
+    urgency: Urgency
+    language: Language
+    title: str
+    body: str
+    link: str | None
+    at: datetime
+    event_time: datetime
+    read_at: datetime | None
+
+
+class ReadAnswer(BaseModel):
+    id: str
+    read_at: datetime
+
+
+class ChannelState(BaseModel):
+    """What became of a notification on one channel."""
+
+    channel: Channel
+    status: DeliveryStatus
+    attempt: int
+    lost_answers: int
+    reason: str | None
+    provider_code: str | None
+    next_attempt_at: datetime | None
+    ended_at: datetime | None
+
+
+class NotificationState(BaseModel):
+    """What became of a notification: no text, no link, no address."""
+
+    id: str
+    status: Status
+    reason: str | None
+    recipient_id: str
+    patient_id: str | None
+    template: str
+    urgency: Urgency
+    requested_at: datetime | None
+    event_time: datetime | None
+    expires_at: datetime | None
+    in_inbox_at: datetime | None
+    read_at: datetime | None
+    channels: list[ChannelState]
+
+
+def inbox_item(message: InboxMessage, person: Person, default: Language) -> InboxItem:
+    language = language_of(person.language, default)
+    text = message.texts[language]
+    return InboxItem(
+        id=message.id,
+        number=message.number,
+        status=message.status,
+        patient_id=message.patient_id,
+        template=message.template,
+        urgency=message.urgency,
+        language=language,
+        title=text.title,
+        body=text.body,
+        link=message.link,
+        at=message.at,
+        event_time=message.event_time,
+        read_at=message.read_at,
+    )
+
+
+async def _seen(reads: PatientReads, messages: Iterable[InboxMessage]) -> None:
+    """Record whose patients' messages are about to be shown."""
+    of: dict[str, list[str]] = {}
+    for message in messages:
+        if message.patient_id is not None:
+            of.setdefault(message.patient_id, []).append(message.id)
+    for patient_id, ids in of.items():
+        await reads.of(patient_id, "Communication", *ids)
+
+
+def router(wakes: Wakes) -> APIRouter:
+    """The routes; ``wakes`` is what the process's own commits wake live streams by."""
+    routes = APIRouter()
+
+    @routes.get("/v1/inbox", response_model=PageOf[InboxItem], tags=["inbox"])
+    async def read_inbox(
+        request: Request, caller: Caller, reads: Reads, page: Paging
+    ) -> dict[str, object]:
+        """The caller's messages, the latest first."""
+        before = page.after(tuple[datetime, str])
+        if before is not None and before[0].tzinfo is None:
+            raise invalid("query", "cursor", "cursor", "invalid_cursor")
+        inbox = _inbox(request)
+        person = await inbox.person(caller.hospital, caller.actor.person)
+        found = await inbox.page(person, before=before, limit=page.fetch)
+        await _seen(reads, found[: page.limit])
+        default = _default_language(request)
+        return page.of(found, lambda m: (m.at, m.id), lambda m: inbox_item(m, person, default))
+
+    @routes.get("/v1/inbox/live", tags=["inbox"], response_class=EventSourceResponse)
+    async def live_inbox(
+        request: Request,
+        caller: Caller,
+        reads: Reads,
+        last_event_id: LastEventId = None,
+        after: Annotated[
+            int | None,
+            Query(
+                ge=0, le=_NUMBER_MAX, description="Begin after this number; else with what is new."
+            ),
+        ] = None,
+    ) -> Response:
+        """New messages as server-sent events ``message``; each event's id is its number."""
+        inbox = _inbox(request)
+        person = await inbox.person(caller.hospital, caller.actor.person)
+        number = _number(last_event_id)
+        if number is None:
+            number = person.inbox_last if after is None else after
+        default = _default_language(request)
+
+        async def events() -> AsyncIterator[Pushed]:
+            stream = messages_after(number, person, inbox=inbox, wakes=wakes)
+            async for message in stream:
+                await _seen(reads, [message])
+                item = inbox_item(message, person, default)
+                yield Pushed(str(message.number), "message", item.model_dump(mode="json"))
+
+        settings = request.app.state.runtime.settings
+        ends = request.app.state.ports.clock.now() + timedelta(seconds=settings.live_seconds)
+        response: Response = request.app.state.streams.response(
+            events(), until=min(caller.expires, ends)
+        )
+        return response
+
+    @routes.post("/v1/inbox/{message_id}/read", response_model=ReadAnswer, tags=["inbox"])
+    async def mark_read(request: Request, caller: Caller, message_id: MessageId) -> Response:
+        """Mark a message of the caller's as read; said again, nothing changes."""
+        data = ReadMessage(message_id=message_id)
+        return answer(await submit(request, command(request, READ, data, subject=message_id)))
+
+    @routes.get(
+        "/v1/notifications/{notification_id}",
+        response_model=NotificationState,
+        tags=["operations"],
+    )
+    async def read_notification(
+        request: Request, caller: Caller, reads: Reads, notification_id: MessageId
+    ) -> NotificationState:
+        """What became of a notification, by channel."""
+        reader = NotificationReader(_runtime(request).database)
+        found = await reader.read(caller.hospital, notification_id)
+        if found is None:
+            raise Problem(404, "not_found")
+        notification, message, deliveries = found
+        if notification.patient_id is not None:
+            await reads.of(notification.patient_id, "Communication", notification.id)
+        return _state(notification, message, deliveries)
+
+    return routes
+
+
+def _state(
+    notification: Notification, message: InboxMessage | None, deliveries: Iterable[Delivery]
+) -> NotificationState:
+    return NotificationState(
+        id=notification.id,
+        status=notification.status,
+        reason=notification.reason,
+        recipient_id=notification.recipient_id,
+        patient_id=notification.patient_id,
+        template=notification.template,
+        urgency=notification.urgency,
+        requested_at=notification.requested_at,
+        event_time=notification.event_time,
+        expires_at=notification.expires_at,
+        in_inbox_at=None if message is None else message.at,
+        read_at=None if message is None else message.read_at,
+        channels=[
+            ChannelState(
+                channel=d.channel,
+                status=d.status,
+                attempt=d.attempt,
+                lost_answers=d.lost,
+                reason=d.reason,
+                provider_code=d.code,
+                next_attempt_at=d.next_attempt_at,
+                ended_at=d.ended_at,
+            )
+            for d in deliveries
+        ],
+    )
+
+
+def _number(last_event_id: str | None) -> int | None:
+    """The number that a client has seen last; what is not ours counts as nothing."""
+    text = last_event_id or ""
+    if text.isascii() and text.isdecimal() and len(text) < 19:
+        return int(text)
+    return None
+
+
+def _runtime(request: Request) -> Any:
+    runtime = getattr(request.app.state, "runtime", None)
+    if runtime is None:
+        raise unavailable("not_ready")
+    return runtime
+
+
+def _inbox(request: Request) -> InboxReader:
+    return InboxReader(_runtime(request).database)
+
+
+def _default_language(request: Request) -> Language:
+    default: Language = _runtime(request).policy.default_language
+    return default

@@ -1,0 +1,1 @@
+"""Which rules decide who is told what, and by which channel?"""

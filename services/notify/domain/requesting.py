@@ -1,0 +1,297 @@
+"""What happens when somebody shall be told something, or no longer?
+
+The inbox message is written with the decision itself. Other channels need an address: a
+person of whom nobody has told anything yet is waited for until the notification expires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import BaseModel
+
+from libs.common.decision import (
+    Answer,
+    Common,
+    Decision,
+    Emit,
+    Env,
+    Input,
+    Need,
+    Refusal,
+    State,
+    Timer,
+)
+from libs.common.events import (
+    Channel,
+    NotificationCancelled,
+    NotificationRequested,
+    NotificationSent,
+)
+from services.notify.domain.channels import CALLED, Policy
+from services.notify.domain.delivering import Delivery
+from services.notify.domain.inbox import InboxMessage
+from services.notify.domain.notification import (
+    Action,
+    Notification,
+    Status,
+    Told,
+    fact,
+    suppressed,
+)
+from services.notify.domain.people import (
+    Matter,
+    Person,
+    Silence,
+    needs_matter,
+    root,
+    silence,
+)
+from services.notify.domain.texts import Audience, language_of
+
+#: Timers.
+EXPIRY = "notification.expiry"
+SETTLE = "notification.settle"
+
+
+class Expiry(BaseModel):
+    """The timer ``notification.expiry``: nobody has told how to reach the person."""
+
+    notification_id: str
+
+
+class Settle(BaseModel):
+    """The timer ``notification.settle``: the person has become known."""
+
+    person_id: str
+
+
+# -- requested --------------------------------------------------------------------------
+
+
+def _matter(request: NotificationRequested, policy: Policy) -> Matter:
+    template = policy.texts.template(request.template)
+    return Matter(
+        request.recipient_id,
+        request.patient_id,
+        request.health_data or template.about_health,
+        template.audience is Audience.STAFF,
+    )
+
+
+def needs_request(input: Input, state: State) -> Iterator[Need]:
+    request: NotificationRequested = input.data
+    yield Need(Notification, "id", request.notification_id)
+    yield Need(InboxMessage, "id", request.notification_id)
+    yield Need(Told, "id", Told.id_of(request.recipient_id, request.dedupe_key))
+    for channel in CALLED:
+        yield Need(Delivery, "id", Delivery.id_of(request.notification_id, channel))
+    # What is about health depends on the template; the needs are the same for both.
+    yield from needs_matter(
+        state, Matter(request.recipient_id, request.patient_id, True, for_staff=False)
+    )
+
+
+def decide_request(input: Input, state: State, env: Env) -> Answer:
+    request: NotificationRequested = input.data
+    policy: Policy = env.policy
+    before = state.get(Notification, request.notification_id)
+    if before is not None and before.status is not Status.CANCELLED:
+        return Refusal(Common.STALE, "this notification has been requested before")
+    if before is not None and before.template:
+        return Refusal(Common.STALE, "this notification has been requested and cancelled before")
+    matter = _matter(request, policy)
+    notification = Notification(
+        id=request.notification_id,
+        hospital=input.hospital,
+        status=Status.TOLD,
+        recipient_id=request.recipient_id,
+        patient_id=request.patient_id,
+        template=request.template,
+        urgency=request.urgency,
+        about_health=matter.about_health,
+        for_staff=matter.for_staff,
+        channels=tuple(c for c in policy.channels if not request.channels or c in request.channels),
+        event_time=request.event_time,
+        expires_at=request.expires_at,
+        requested_at=env.now,
+    )
+    why = _why_not(request, matter, before, state, env)
+    if why is not None:
+        status = Status.CANCELLED if why is Silence.CANCELLED else Status.SUPPRESSED
+        notification = notification.but(status=status, reason=why)
+        event = suppressed(notification, why, env.now)
+        return Refusal(why, changes=[notification], events=[event])
+    return _told(input, notification, state, env)
+
+
+def _why_not(
+    request: NotificationRequested,
+    matter: Matter,
+    before: Notification | None,
+    state: State,
+    env: Env,
+) -> Silence | None:
+    if before is not None:
+        return Silence.CANCELLED
+    if request.expires_at <= env.now:
+        return Silence.EXPIRED
+    if state.get(Told, Told.id_of(request.recipient_id, request.dedupe_key)) is not None:
+        return Silence.DUPLICATE
+    return silence(state, matter, env.now)
+
+
+def _told(input: Input, notification: Notification, state: State, env: Env) -> Answer:
+    request: NotificationRequested = input.data
+    policy: Policy = env.policy
+    person = root(state, request.recipient_id) or Person(
+        id=request.recipient_id, hospital=input.hospital
+    )
+    timers: list[Timer] = []
+    deliveries: Sequence[Delivery] = ()
+    if person.known_at is not None:
+        deliveries = _deliveries(notification, person, input, env)
+    elif notification.channels:
+        notification = notification.but(status=Status.WAITING, waiting_for=person.id)
+        timers.append(_expiry(notification, request))
+    person = person.but(inbox_last=person.inbox_last + 1)
+    message = InboxMessage(
+        id=notification.id,
+        hospital=input.hospital,
+        person_id=person.id,
+        number=person.inbox_last,
+        patient_id=request.patient_id,
+        template=request.template,
+        urgency=request.urgency,
+        texts=policy.texts.render(request.template, request.parameters),
+        link=request.link,
+        at=env.now,
+        event_time=request.event_time,
+    )
+    told = Told(
+        id=Told.id_of(request.recipient_id, request.dedupe_key),
+        hospital=input.hospital,
+        notification_id=notification.id,
+    )
+    sent = fact(NotificationSent, notification, channel=Channel.INBOX, attempt=1, sent_at=env.now)
+    return Decision(
+        changes=[notification, person, message, told, *deliveries],
+        events=[sent],
+        timers=timers,
+        note="told" if request.template in policy.texts else "told_by_fallback",
+    )
+
+
+def _expiry(notification: Notification, request: NotificationRequested) -> Timer:
+    return Timer(
+        id=f"{EXPIRY}/{notification.id}",
+        due=request.expires_at,
+        type=EXPIRY,
+        subject=notification.id,
+        data={"notification_id": notification.id},
+    )
+
+
+def _deliveries(
+    notification: Notification, person: Person, input: Input, env: Env
+) -> list[Delivery]:
+    """One for each channel by which the person can be reached, due at once."""
+    policy: Policy = env.policy
+    own = {Channel.EMAIL: person.email, Channel.WEBHOOK: person.webhook}
+    deliveries = []
+    for channel in notification.channels:
+        address = own.get(channel) or policy.channels[channel].default_address
+        if address is None:
+            continue
+        deliveries.append(
+            Delivery(
+                id=Delivery.id_of(notification.id, channel),
+                hospital=notification.hospital,
+                notification_id=notification.id,
+                channel=channel,
+                key=Delivery.key_of(notification.hospital, notification.id, channel),
+                address=address,
+                language=language_of(person.language, policy.default_language),
+                next_attempt_at=env.now,
+                correlation_id=input.correlation_id or input.id,
+                traceparent=input.traceparent,
+            )
+        )
+    return deliveries
+
+
+# -- cancelled --------------------------------------------------------------------------
+
+
+def needs_cancel(input: Input, state: State) -> Iterator[Need]:
+    yield Need(Notification, "id", input.data.notification_id)
+
+
+def decide_cancel(input: Input, state: State, env: Env) -> Answer:
+    """Whoever asked no longer wants it told. What is under way is stopped at its next claim."""
+    cancel: NotificationCancelled = input.data
+    notification = state.get(Notification, cancel.notification_id)
+    if notification is None:  # it may come before the request that it names
+        early = Notification(
+            id=cancel.notification_id,
+            hospital=input.hospital,
+            status=Status.CANCELLED,
+            reason=cancel.reason,
+            recipient_id=cancel.recipient_id,
+        )
+        return Decision(changes=[early], note="cancelled_early")
+    if not notification.may(Action.CANCEL):
+        return Refusal(Common.STALE)
+    notification = notification.moved(Action.CANCEL, reason=cancel.reason, waiting_for=None)
+    return Decision(changes=[notification], note="cancelled")
+
+
+# -- waiting ----------------------------------------------------------------------------
+
+
+def needs_expiry(input: Input, state: State) -> Iterator[Need]:
+    yield Need(Notification, "id", input.data.notification_id)
+
+
+def decide_expiry(input: Input, state: State, env: Env) -> Answer:
+    notification = state.get(Notification, input.data.notification_id)
+    if notification is None or not notification.may(Action.LAPSE):
+        return Decision(note="not_waiting")
+    notification, events = _lapsed(notification, Silence.NO_CONTACT, env)
+    return Decision(changes=[notification], events=events, note="lapsed")
+
+
+def _lapsed(notification: Notification, why: Silence, env: Env) -> tuple[Notification, list[Emit]]:
+    notification = notification.moved(Action.LAPSE, reason=why, waiting_for=None)
+    return notification, [suppressed(notification, why, env.now, c) for c in notification.channels]
+
+
+def needs_settle(input: Input, state: State) -> Iterator[Need]:
+    id = input.data.person_id
+    yield Need(Notification, "waiting_for", id)
+    yield Need(Person, "id", id)
+    for notification in state.where(Notification, "waiting_for", id):
+        for channel in notification.channels:
+            yield Need(Delivery, "id", Delivery.id_of(notification.id, channel))
+        yield from needs_matter(state, notification.matter)
+
+
+def decide_settle(input: Input, state: State, env: Env) -> Answer:
+    """Choose the channels of all that waited for a person who is known by now."""
+    person = state.get(Person, input.data.person_id)
+    if person is None or person.known_at is None:
+        return Decision(note="still_unknown")
+    changes: list[Notification | Delivery] = []
+    events: list[Emit] = []
+    for notification in state.where(Notification, "waiting_for", person.id):
+        why = silence(state, notification.matter, env.now)
+        if notification.expires_at is not None and notification.expires_at <= env.now:
+            why = Silence.NO_CONTACT
+        if why is not None:
+            lapsed, told = _lapsed(notification, why, env)
+            changes.append(lapsed)
+            events += told
+            continue
+        changes += _deliveries(notification, person, input, env)
+        changes.append(notification.moved(Action.SETTLE, waiting_for=None))
+    return Decision(changes=changes, events=events, note="settled")

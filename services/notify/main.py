@@ -1,0 +1,233 @@
+"""How is notify put together? ``python -m services.notify.main``"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from libs.common import metrics, service
+from libs.common.decision import Answer, Input
+from libs.common.events import (
+    Channel,
+    NotificationFailed,
+    NotificationRead,
+    NotificationSent,
+    NotificationSuppressed,
+)
+from libs.common.service import Runtime, ServiceSpec
+from services.notify.api.live import Wakes
+from services.notify.api.routes import ACCESS, router
+from services.notify.domain.channels import ChannelRule, Figures, Policy
+from services.notify.domain.delivering import Delivery, DeliveryStatus
+from services.notify.domain.inbox import InboxMessage, InboxStatus
+from services.notify.domain.texts import Template, TemplateFile, Texts
+from services.notify.handlers import HANDLERS
+from services.notify.ports import Due, Sender
+from services.notify.senders.email import EmailSender
+from services.notify.senders.sending import Sending
+from services.notify.senders.webhook import WebhookSender
+from services.notify.settings import Settings, secret_of
+from services.notify.store import COLLECTIONS, DeliveryWork
+
+TOPICS = (
+    "notify.requests",
+    "hospital.patients",
+    "hospital.encounters",
+    "hospital.staff",
+    "enrollment.events",
+)
+
+
+# -- policies ---------------------------------------------------------------------------
+
+
+class PolicyError(Exception):
+    """A policy file can't be used; the message names it."""
+
+
+def load_texts(directory: Path) -> Texts:
+    templates: dict[str, Template] = {}
+    for path in sorted(directory.glob("*.yaml")):
+        try:
+            file = TemplateFile.model_validate(yaml.safe_load(path.read_bytes()))
+        except (ValueError, yaml.YAMLError) as error:
+            raise PolicyError(f"{path}: {error}") from error
+        if twice := templates.keys() & file.templates.keys():
+            raise PolicyError(f"{path}: {sorted(twice)} stand in another file, too")
+        templates |= file.templates
+    try:
+        return Texts(templates)
+    except ValueError as error:
+        raise PolicyError(f"{directory}: {error}") from error
+
+
+def load_figures(directory: Path) -> Figures:
+    """The latest file's: they concern machines, not the hospital's calendar."""
+    files = sorted(directory.glob("*.yaml"))
+    if not files:
+        raise PolicyError(f"{directory}: there is no file")
+    try:
+        return Figures.model_validate(yaml.safe_load(files[-1].read_bytes()))
+    except (ValueError, yaml.YAMLError) as error:
+        raise PolicyError(f"{files[-1]}: {error}") from error
+
+
+def call_seconds(settings: Settings, channel: Channel) -> float:
+    """How long one call may take in all: a mail's has several answers to wait for."""
+    return {
+        Channel.EMAIL: settings.smtp_timeout * 3,
+        Channel.WEBHOOK: settings.webhook_timeout * 2,
+    }[channel]
+
+
+def claim_seconds(settings: Settings, channel: Channel) -> float:
+    """How long a claim holds: a call that waited for its turn must still fit into it."""
+    return call_seconds(settings, channel) * 2
+
+
+def switched_on(settings: Settings) -> list[Channel]:
+    on = {
+        Channel.WEBHOOK: bool(settings.webhook_secret.get_secret_value()),
+        Channel.EMAIL: bool(settings.smtp_host),
+    }
+    return [channel for channel, is_on in on.items() if is_on]
+
+
+def load_policy(settings: Settings) -> Policy:
+    figures = load_figures(settings.policies_dir / "notify")
+    default = {Channel.WEBHOOK: settings.webhook_default_url or None}
+    return Policy(
+        texts=load_texts(settings.policies_dir / "templates"),
+        channels={
+            channel: ChannelRule(
+                retry=figures.channels[channel],
+                claim=timedelta(seconds=claim_seconds(settings, channel)),
+                default_address=default.get(channel),
+            )
+            for channel in switched_on(settings)
+        },
+        default_language=figures.default_language,
+    )
+
+
+# -- parts ------------------------------------------------------------------------------
+
+
+def sender_of(channel: Channel, runtime: Runtime) -> tuple[Sender, int]:
+    """A channel's sender, and how many calls it takes at a time."""
+    settings, clock = runtime.settings, runtime.ports.clock
+    assert isinstance(settings, Settings)
+    if channel is Channel.EMAIL:
+        mail = EmailSender(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            security=settings.smtp_security,
+            sender=settings.smtp_from,
+            sender_name=settings.smtp_from_name,
+            username=settings.smtp_username,
+            password=settings.smtp_password.get_secret_value(),
+            timeout=settings.smtp_timeout,
+            clock=clock,
+        )
+        return mail, settings.smtp_calls
+    own = urlsplit(settings.webhook_default_url).hostname
+    webhook = WebhookSender(
+        secret=secret_of(settings.webhook_secret.get_secret_value()),
+        timeout=settings.webhook_timeout,
+        connections=settings.webhook_calls,
+        clock=clock,
+        allow_private=settings.webhook_allow_private,
+        trusted=[own] if own else [],
+    )
+    return webhook, settings.webhook_calls
+
+
+class Parts:
+    """What notify has besides the common runtime; one for each process.
+
+    It sees every decision after its commit: that wakes the sending loops and the live
+    inboxes, and it is counted.
+    """
+
+    def __init__(self) -> None:
+        self.wakes = Wakes()
+        self._loops: dict[Channel, Sending] = {}
+
+    def run(self, runtime: Runtime) -> Sequence[Coroutine[Any, Any, None]]:
+        settings = runtime.settings
+        assert isinstance(settings, Settings)
+        for channel in switched_on(settings):
+            sender, calls = sender_of(channel, runtime)
+            self._loops[channel] = Sending(
+                sender,
+                engine=runtime.engine,
+                work=DeliveryWork(runtime.database),
+                ports=runtime.ports,
+                tracer=runtime.tracer,
+                calls=calls,
+                call=call_seconds(settings, channel),
+                claim=claim_seconds(settings, channel),
+            )
+        return [
+            self.wakes.listen(runtime.database, runtime.ports),
+            *(loop.run() for loop in self._loops.values()),
+        ]
+
+    def committed(self, _input: Input, answer: Answer) -> None:
+        for doc in answer.changes:
+            match doc:
+                # Retries are pending, too; they wait for their time.
+                case Delivery(status=DeliveryStatus.PENDING, attempt=0):
+                    due = Due(
+                        doc.hospital, doc.notification_id, doc.correlation_id, doc.traceparent
+                    )
+                    if doc.channel in self._loops:
+                        self._loops[doc.channel].hint(due)
+                case InboxMessage(status=InboxStatus.UNREAD):
+                    self.wakes.wake(doc.hospital, doc.person_id)
+                case _:
+                    pass
+        for emit in answer.events:
+            match emit.data:
+                case NotificationSent(channel=channel):
+                    _count(channel, "sent")
+                case NotificationRead(channel=channel):
+                    _count(channel, "read")
+                case NotificationFailed(channel=channel):
+                    _count(channel, "failed")
+                case NotificationSuppressed(channel=channel):
+                    _count(channel, "suppressed")
+                case _:
+                    pass
+
+
+def _count(channel: Channel | None, outcome: str) -> None:
+    metrics.NOTIFICATIONS.labels(channel=channel or "all", outcome=outcome).inc()
+
+
+def new_spec() -> ServiceSpec:
+    """Notify with parts of its own: two replicas in one process need two."""
+    parts = Parts()
+    return ServiceSpec(
+        name="notify",
+        settings=Settings,
+        topics=TOPICS,
+        handlers=HANDLERS,
+        collections=COLLECTIONS,
+        routers=(router(parts.wakes),),
+        access=ACCESS,
+        policy=load_policy,
+        observe=parts.committed,
+        background=parts.run,
+    )
+
+
+SPEC = new_spec()
+
+if __name__ == "__main__":
+    service.main(SPEC)

@@ -1,0 +1,1 @@
+"""How do notifications leave the house?"""

@@ -1,0 +1,67 @@
+"""What can be set for notify from outside?"""
+
+from __future__ import annotations
+
+import base64
+from typing import Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, model_validator
+
+from libs.common.settings import Settings as Common
+
+_PREFIX: Final = "whsec_"
+
+
+def secret_of(text: str) -> bytes:
+    """The signing key of ``whsec_<base64>``; 24 to 64 bytes, as Standard Webhooks wants it."""
+    key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+    if not text.startswith(_PREFIX) or not 24 <= len(key) <= 64:
+        raise ValueError("a webhook secret is whsec_ and the base64 of 24 to 64 bytes")
+    return key
+
+
+class Settings(Common):
+    """A channel is on when its provider is configured: ``SMTP_HOST``, ``WEBHOOK_SECRET``."""
+
+    http_port: int = 8005
+
+    smtp_host: str = Field("", description="the mail server; empty: no e-mail")
+    smtp_port: int = 587
+    smtp_security: Literal["none", "starttls", "tls"] = "starttls"
+    smtp_username: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_from: str = Field("", description="the address that mails come from")
+    smtp_from_name: str = ""
+    smtp_timeout: float = Field(20.0, gt=0, le=300, description="seconds for each answer")
+    smtp_calls: int = Field(8, ge=1, le=200, description="mails under way at a time")
+
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description="whsec_… (Standard Webhooks); empty: no webhooks"
+    )
+    webhook_default_url: str = Field(
+        "", description="takes the notifications of persons without a webhook of their own"
+    )
+    webhook_allow_private: bool = Field(
+        False, description="lets persons' webhooks lead into private networks and over http"
+    )
+    webhook_timeout: float = Field(10.0, gt=0, le=60, description="seconds for each answer")
+    webhook_calls: int = Field(32, ge=1, le=500, description="webhooks under way at a time")
+
+    live_seconds: float = Field(
+        900, gt=0, description="a live inbox is asked to reconnect after so long"
+    )
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.smtp_host and "@" not in self.smtp_from:
+            raise ValueError("SMTP_HOST needs SMTP_FROM, an address")
+        if self.webhook_secret.get_secret_value():
+            secret_of(self.webhook_secret.get_secret_value())
+        elif self.webhook_default_url:
+            raise ValueError("WEBHOOK_DEFAULT_URL needs WEBHOOK_SECRET")
+        if self.webhook_default_url:
+            parts = urlsplit(self.webhook_default_url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("WEBHOOK_DEFAULT_URL is no web address")
+        return self

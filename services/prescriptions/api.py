@@ -1,0 +1,301 @@
+"""How do people ask for renewals, and how do doctors and pharmacists decide on them?
+
+Patients and who may act for them see their own, doctors what concerns their departments,
+pharmacists what a doctor has signed; everything else does not exist (404). A rule's no is
+answered in the words of the policy by which it was decided. Every read is recorded first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from libs.common.audit import Outcome
+from libs.common.auth import Principal, Role
+from libs.common.decision import Common
+from libs.common.events import RefillStage
+from libs.common.http import commands, words
+from libs.common.http.access import Access, Caller
+from libs.common.http.bodies import NotText
+from libs.common.http.idempotency import IdempotencyKey, IfMatch, RequiredIfMatch, etag
+from libs.common.http.paging import Page, PageOf, Paging
+from libs.common.http.problems import Problem
+from libs.common.http.reads import Reads
+from services.prescriptions.domain import doctor, pharmacist
+from services.prescriptions.domain.doctor import DoctorDecision
+from services.prescriptions.domain.documents import PatientCare
+from services.prescriptions.domain.ending import CancelRefill
+from services.prescriptions.domain.persons import ids_of, is_patient, may_act
+from services.prescriptions.domain.pharmacist import PharmacistReview
+from services.prescriptions.domain.policy import RenewalPolicies, RenewalPolicy
+from services.prescriptions.domain.request import RefillRequest
+from services.prescriptions.domain.views import (
+    Receipt,
+    RefillView,
+    Renewable,
+    refill_view,
+    renewable,
+)
+from services.prescriptions.handlers import CANCEL, DOCTOR_DECISION, PHARMACIST_REVIEW, REQUEST
+from services.prescriptions.store import (
+    Store,
+    of_doctor,
+    of_pharmacist,
+    waiting_for_doctor,
+)
+
+#: The FHIR type of what is read here.
+RESOURCE: Final = "MedicationRequest"
+
+
+class DoctorDecisionBody(DoctorDecision):
+    """Approve and sign, or decline."""
+
+    valid_days: Annotated[int, Field(ge=1, le=366), NotText] | None = Field(
+        default=None,
+        description="Days on which it may be dispensed; the policy's usual number if absent.",
+    )
+
+
+router = APIRouter(prefix="/v1", tags=["renewals"])
+
+
+def _store(request: Request) -> Store:
+    return Store(request.app.state.runtime.database)
+
+
+def _policy(request: Request) -> RenewalPolicy:
+    policies: RenewalPolicies = request.app.state.runtime.policy
+    return policies.at(request.app.state.ports.clock.now())
+
+
+Prescriptions = Annotated[Store, Depends(_store)]
+Policy = Annotated[RenewalPolicy, Depends(_policy)]
+PatientId = Annotated[str, Query(min_length=1, max_length=128)]
+DepartmentCode = Annotated[str | None, Query(min_length=1, max_length=64)]
+
+
+@router.post("/refills", status_code=201, response_model=Receipt)
+async def ask(request: Request, body: RefillRequest, key: IdempotencyKey) -> Response:
+    """Ask for a renewal. 422 with the reason in plain words if a rule says no."""
+    input = commands.command(request, REQUEST, body, idempotency_key=key)
+    return await _decided(request, input, status=201)
+
+
+@router.post("/refills/{id}/doctor-decision", response_model=Receipt)
+async def decide(
+    request: Request, id: str, body: DoctorDecisionBody, if_match: RequiredIfMatch
+) -> Response:
+    """Approve and sign, or decline: a doctor of the treating department, or the prescriber."""
+    return await _decided(
+        request,
+        commands.command(request, DOCTOR_DECISION, body, subject=id, if_match=if_match),
+    )
+
+
+@router.post("/refills/{id}/pharmacist-review", response_model=Receipt)
+async def review(
+    request: Request, id: str, body: PharmacistReview, if_match: RequiredIfMatch
+) -> Response:
+    """Pass, return to the doctor who signed, or refuse: another person than that doctor."""
+    return await _decided(
+        request,
+        commands.command(request, PHARMACIST_REVIEW, body, subject=id, if_match=if_match),
+    )
+
+
+@router.post("/refills/{id}/cancel", response_model=Receipt)
+async def cancel(
+    request: Request, id: str, if_match: IfMatch, body: CancelRefill | None = None
+) -> Response:
+    """Take a request back, as long as it is not effective."""
+    input = commands.command(request, CANCEL, body or CancelRefill(), subject=id, if_match=if_match)
+    return await _decided(request, input)
+
+
+async def _decided(request: Request, input: Any, status: int = 200) -> Response:
+    outcome = await commands.submit(request, input)
+    try:
+        return commands.answer(outcome, status=status)
+    except Problem as problem:
+        # In the words of the version that decided, not of the one in force when it is read.
+        policies: RenewalPolicies = request.app.state.runtime.policy
+        decided_by = policies.version(str(problem.extra.get("policy")))
+        if decided_by is not None:
+            language = words.language(request.headers.get("accept-language"))
+            problem.detail = decided_by.words(problem.reason, language) or problem.detail
+        raise
+
+
+@router.get("/refills/{id}", response_model=RefillView)
+async def read(
+    request: Request, id: str, caller: Caller, store: Prescriptions, policy: Policy, reads: Reads
+) -> Response:
+    """One renewal with its history."""
+    refill = await store.refill(caller.hospital, id)
+    if refill is None:
+        raise Problem(404, Common.NOT_FOUND)
+    actor = caller.actor
+    seen = doctor.may_see(refill, actor) or pharmacist.may_see(refill, actor)
+    if not seen:
+        care = await store.patient(caller.hospital, refill.patient_id)
+        seen = await _is_theirs(request, caller, store, policy, care)
+    if not seen:
+        await reads.of(refill.patient_id, RESOURCE, id, outcome=Outcome.MINOR_FAILURE)
+        raise Problem(404, Common.NOT_FOUND)
+    await reads.of(refill.patient_id, RESOURCE, id)
+    body = refill_view(refill).model_dump(mode="json")
+    return JSONResponse(body, headers={"ETag": etag(refill.version)})
+
+
+@router.get("/refills", response_model=PageOf[RefillView])
+async def of_patient(
+    request: Request,
+    caller: Caller,
+    store: Prescriptions,
+    policy: Policy,
+    page: Paging,
+    reads: Reads,
+    patient_id: PatientId,
+) -> Any:
+    """A patient's renewals, the newest first: all to the patient's side, theirs to staff."""
+    after = page.after(tuple[datetime, str])
+    care = await store.patient(caller.hospital, patient_id)
+    theirs = await _is_theirs(request, caller, store, policy, care)
+    staff: Mapping[str, Any] | None = {} if theirs else _staff(caller)
+    if staff is None:
+        await reads.of(care.id, RESOURCE, outcome=Outcome.MINOR_FAILURE)
+        raise Problem(404, Common.NOT_FOUND)
+    rows = await store.refills(care, staff, after, page.fetch)
+    await reads.of(care.id, RESOURCE, *(r.id for r in rows[: page.limit]))
+    return page.of(rows, lambda r: (r.requested_at, r.id), refill_view)
+
+
+@router.get("/renewable", response_model=PageOf[Renewable])
+async def may_be_renewed(
+    request: Request,
+    caller: Caller,
+    store: Prescriptions,
+    policy: Policy,
+    page: Paging,
+    reads: Reads,
+    patient_id: PatientId,
+) -> Any:
+    """A patient's prescriptions, the newest first: which may be renewed, and if not, why."""
+    after = page.after(tuple[datetime, str])
+    care = await store.patient(caller.hospital, patient_id)
+    if not await _is_theirs(request, caller, store, policy, care):
+        await reads.of(care.id, RESOURCE, outcome=Outcome.MINOR_FAILURE)
+        raise Problem(404, Common.NOT_FOUND)
+    rows = await store.prescriptions(care, after, page.fetch)
+    ingredients = {r.order.medication.ingredient_code for r in rows if r.order is not None}
+    accounts = await store.accounts(care, ingredients)
+    person = await store.patient(caller.hospital, caller.actor.person)
+    await reads.of(care.id, RESOURCE, *(r.id for r in rows[: page.limit]))
+    language = words.language(request.headers.get("accept-language"))
+    now = request.app.state.ports.clock.now()
+    oneself = is_patient(care, ids_of(person))
+    return page.of(
+        rows,
+        lambda r: (r.issued_at, r.id),
+        lambda r: renewable(r, care, accounts, now, policy, oneself=oneself, language=language),
+    )
+
+
+@router.get("/work-lists/doctor", response_model=PageOf[RefillView])
+async def for_doctor(
+    caller: Caller,
+    store: Prescriptions,
+    page: Paging,
+    reads: Reads,
+    department: DepartmentCode = None,
+) -> Any:
+    """What waits for me or a doctor of my departments, the oldest first."""
+    theirs = waiting_for_doctor(caller.actor)
+    return await _waiting(RefillStage.DOCTOR, theirs, caller, store, page, reads, department)
+
+
+@router.get("/work-lists/pharmacist", response_model=PageOf[RefillView])
+async def for_pharmacist(
+    caller: Caller,
+    store: Prescriptions,
+    page: Paging,
+    reads: Reads,
+    department: DepartmentCode = None,
+) -> Any:
+    """What waits for a pharmacist, of all departments or of one, the oldest first."""
+    return await _waiting(RefillStage.PHARMACIST, {}, caller, store, page, reads, department)
+
+
+async def _waiting(
+    stage: RefillStage,
+    theirs: Mapping[str, Any],
+    caller: Principal,
+    store: Store,
+    page: Page,
+    reads: Reads,
+    department: str | None,
+) -> Any:
+    after = page.after(tuple[datetime, str])
+    if department is not None:
+        theirs = {**theirs, "department_code": department}
+    rows = await store.work_list(caller.hospital, stage, theirs, after, page.fetch)
+    # Together, so that their records share one write.
+    shown = rows[: page.limit]
+    await asyncio.gather(*(reads.of(r.patient_id, RESOURCE, r.id) for r in shown))
+    return page.of(rows, lambda r: (r.waiting_since, r.id), refill_view)
+
+
+async def _is_theirs(
+    request: Request, caller: Principal, store: Store, policy: RenewalPolicy, care: PatientCare
+) -> bool:
+    """Whether the caller is the patient or may act for them now."""
+    if not caller.actor.has(*_PATIENT_SIDE):
+        return False
+    person = await store.patient(caller.hospital, caller.actor.person)
+    ids = ids_of(person) | {caller.actor.person}
+    return may_act(care, ids, request.app.state.ports.clock.now(), policy)
+
+
+def _staff(caller: Principal) -> Mapping[str, Any] | None:
+    """What the caller may see as a member of staff; None if as nobody."""
+    seen = []
+    if caller.actor.has(Role.DOCTOR):
+        seen.append(of_doctor(caller.actor))
+    if caller.actor.has(Role.PHARMACIST):
+        seen.append(of_pharmacist())
+    return {"$or": seen} if seen else None
+
+
+_PATIENT_SIDE: Final = frozenset({Role.PATIENT, Role.GUARDIAN})
+_STAFF: Final = frozenset({Role.DOCTOR, Role.PHARMACIST})
+
+ACCESS: Access = {
+    ("POST", "/v1/refills"): _PATIENT_SIDE,
+    ("POST", "/v1/refills/{id}/cancel"): _PATIENT_SIDE,
+    ("POST", "/v1/refills/{id}/doctor-decision"): frozenset({Role.DOCTOR}),
+    ("POST", "/v1/refills/{id}/pharmacist-review"): frozenset({Role.PHARMACIST}),
+    ("GET", "/v1/refills"): _PATIENT_SIDE | _STAFF,
+    ("GET", "/v1/refills/{id}"): _PATIENT_SIDE | _STAFF,
+    ("GET", "/v1/renewable"): _PATIENT_SIDE,
+    ("GET", "/v1/work-lists/doctor"): frozenset({Role.DOCTOR}),
+    ("GET", "/v1/work-lists/pharmacist"): frozenset({Role.PHARMACIST}),
+}
+
+#: What no rule of the policy has words for.
+TEXTS: words.Texts = {
+    "patient_deceased": {
+        "zh-CN": "该患者的处方不能续开。",
+        "en": "This patient's prescriptions can't be renewed.",
+    },
+    "reason_missing": {
+        "zh-CN": "请用 reason 说明原因。",
+        "en": "Say why: give a reason.",
+    },
+}

@@ -1,0 +1,154 @@
+"""What happens when a patient, or who acts for them, asks for a renewal?
+
+It is accepted and takes a place of the account, or refused by a rule; either way it is
+stored, published and told. What is not theirs does not exist for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from libs.common.decision import (
+    Actor,
+    Answer,
+    Common,
+    Decision,
+    Emit,
+    Env,
+    Input,
+    Need,
+    Refusal,
+    State,
+    derived_id,
+)
+from libs.common.events import RefillRefused, RefillRequested, Sensitive
+from libs.common.events.base import Id
+from services.prescriptions.domain.accounts import account, needs_account, reserved, used
+from services.prescriptions.domain.documents import (
+    Action,
+    Order,
+    PatientCare,
+    Prescription,
+    Reason,
+    Refill,
+    RenewalAccount,
+    Status,
+)
+from services.prescriptions.domain.eligibility import why_not
+from services.prescriptions.domain.persons import (
+    ids_of,
+    is_patient,
+    may_act,
+    needs_patient,
+    patient,
+    persons,
+)
+from services.prescriptions.domain.policy import RenewalPolicy
+from services.prescriptions.domain.steps import moved, refused, timers, which
+from services.prescriptions.domain.told import told
+from services.prescriptions.domain.views import receipt
+
+
+class RefillRequest(BaseModel):
+    """Ask for a renewal of one prescription."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    prescription_id: Id = Field(description="The prescription to renew.")
+    patient_id: Id = Field(description="The patient whose prescription it is.")
+    note: Sensitive[Annotated[str, Field(min_length=1, max_length=500)] | None] = Field(
+        default=None, description="How the patient is doing, for the doctor."
+    )
+
+
+def refill_id(input: Input) -> str:
+    return derived_id("refill", input.hospital, input.source, input.id)
+
+
+def needs_request(input: Input, state: State) -> Iterator[Need]:
+    asked: RefillRequest = input.data
+    yield Need(Refill, "id", refill_id(input))
+    if input.actor is not None:
+        yield from needs_patient(state, input.actor.person)
+    yield from needs_patient(state, asked.patient_id)
+    yield Need(Prescription, "id", asked.prescription_id)
+    prescription = state.get(Prescription, asked.prescription_id)
+    if prescription is not None and prescription.order is not None:
+        ingredient = prescription.order.medication.ingredient_code
+        yield from needs_account(state, input.hospital, asked.patient_id, ingredient)
+
+
+def decide_request(input: Input, state: State, env: Env) -> Answer:
+    asked: RefillRequest = input.data
+    policy: RenewalPolicy = env.policy.at(env.now)
+    care = patient(state, input.hospital, asked.patient_id)
+    prescription = state.get(Prescription, asked.prescription_id)
+    if input.actor is None or prescription is None or prescription.order is None:
+        return Refusal(Common.NOT_FOUND)
+    ids = persons(state, input.hospital, input.actor)
+    if prescription.patient_id not in ids_of(care) or not may_act(care, ids, env.now, policy):
+        return Refusal(Common.NOT_FOUND)
+    order = prescription.order
+    own, taken_in = account(
+        care, order.medication.ingredient_code, lambda id: state.get(RenewalAccount, id)
+    )
+    oneself = is_patient(care, ids)
+    draft = _draft(input, care, prescription, order)
+    role = "patient" if oneself else "guardian"
+    reason = why_not(prescription, order, care, own, env.now, policy, oneself=oneself)
+    if reason is not None:
+        refill, events = _refuse(draft, reason, env, policy, input.actor, role)
+        # The account is written, too: no refusal may rest on a place that was just freed.
+        return refused(reason, policy, [refill, own, *taken_in], events, refill_id=draft.id)
+    limit = policy.rules.limit.parameters.renewals
+    number = used(own, care, order.department.code) + 1
+    refill = moved(
+        draft,
+        Action.REQUEST,
+        env.now,
+        policy,
+        by=input.actor,
+        role=role,
+        number=number,
+        remaining=limit - number,
+    )
+    fact = RefillRequested(**which(refill), number=number, requested_at=env.now)
+    return Decision(
+        changes=(refill, reserved(own, refill.id), *taken_in),
+        events=(Emit(fact, refill), told(refill, env.now, policy)),
+        timers=timers(refill),
+        result=receipt(refill),
+        note=refill.status,
+    )
+
+
+def _draft(input: Input, care: PatientCare, prescription: Prescription, order: Order) -> Refill:
+    return Refill(
+        id=refill_id(input),
+        hospital=input.hospital,
+        patient_id=care.id,
+        prescription_id=prescription.id,
+        ingredient_code=order.medication.ingredient_code,
+        department_code=order.department.code,
+        requested_by=input.actor.person if input.actor is not None else "",
+        requested_at=input.time,
+        note=input.data.note,
+        order=order,
+        status=Status.WAITING_DOCTOR,
+    )
+
+
+def _refuse(
+    draft: Refill, reason: Reason, env: Env, policy: RenewalPolicy, by: Actor, role: str
+) -> tuple[Refill, list[Emit]]:
+    refill = moved(draft, Action.REFUSE, env.now, policy, by=by, role=role, reason=reason)
+    events = [Emit(RefillRefused(**which(refill), reason=reason, refused_at=env.now), refill)]
+    if reason is not Reason.PATIENT_DECEASED:
+        # Asking again and again is answered each time, but told once a day.
+        day = policy.day(env.now).isoformat()
+        once = derived_id(refill.patient_id, refill.ingredient_code, reason, day)
+        events.append(told(refill, env.now, policy, once=once))
+    return refill, events

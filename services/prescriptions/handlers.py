@@ -1,0 +1,62 @@
+"""Which rule answers which event, command and timer?"""
+
+from __future__ import annotations
+
+from libs.common.decision import Handler
+from libs.common.events import (
+    GuardianLinked,
+    GuardianUnlinked,
+    MemberJoined,
+    MemberLeft,
+    PatientDeceased,
+    PatientMerged,
+    PatientRegistered,
+    PatientUpdated,
+    PrescriptionIssued,
+    PrescriptionStopped,
+    VisitCompleted,
+)
+from services.prescriptions.domain import (
+    doctor,
+    ending,
+    pharmacist,
+    prescribing,
+    records,
+    request,
+)
+from services.prescriptions.domain.steps import DEADLINE
+
+REQUEST = "refill.request"
+DOCTOR_DECISION = "refill.doctor_decision"
+PHARMACIST_REVIEW = "refill.pharmacist_review"
+CANCEL = "refill.cancel"
+
+HANDLERS: dict[str, Handler] = {
+    # hospital.prescriptions
+    PrescriptionIssued.TYPE: Handler(
+        PrescriptionIssued, prescribing.needs_issued, prescribing.decide_issued
+    ),
+    PrescriptionStopped.TYPE: Handler(
+        PrescriptionStopped, prescribing.needs_stopped, prescribing.decide_stopped
+    ),
+    VisitCompleted.TYPE: Handler(VisitCompleted, prescribing.needs_visit, prescribing.decide_visit),
+    # hospital.patients
+    PatientRegistered.TYPE: Handler(PatientRegistered, records.needs_care, records.decide_record),
+    PatientUpdated.TYPE: Handler(PatientUpdated, records.needs_care, records.decide_record),
+    PatientMerged.TYPE: Handler(PatientMerged, records.needs_merged, records.decide_merged),
+    PatientDeceased.TYPE: Handler(PatientDeceased, records.needs_deceased, records.decide_deceased),
+    GuardianLinked.TYPE: Handler(GuardianLinked, records.needs_care, records.decide_linked),
+    GuardianUnlinked.TYPE: Handler(GuardianUnlinked, records.needs_care, records.decide_unlinked),
+    # enrollment.events
+    MemberJoined.TYPE: Handler(MemberJoined, records.needs_care, records.decide_joined),
+    MemberLeft.TYPE: Handler(MemberLeft, records.needs_care, records.decide_left),
+    # commands
+    REQUEST: Handler(request.RefillRequest, request.needs_request, request.decide_request),
+    DOCTOR_DECISION: Handler(doctor.DoctorDecision, doctor.needs_decision, doctor.decide),
+    PHARMACIST_REVIEW: Handler(
+        pharmacist.PharmacistReview, pharmacist.needs_review, pharmacist.decide
+    ),
+    CANCEL: Handler(ending.CancelRefill, ending.needs_cancel, ending.decide_cancel),
+    # timers
+    DEADLINE: Handler(ending.RefillDeadline, ending.needs_deadline, ending.decide_deadline),
+}

@@ -1,0 +1,52 @@
+"""How is prescriptions put together? ``python -m services.prescriptions.main``"""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import yaml
+
+from libs.common import metrics, service
+from libs.common.decision import Answer, Input
+from libs.common.service import ServiceSpec
+from services.prescriptions.api import ACCESS, TEXTS, router
+from services.prescriptions.domain.documents import Refill, Status
+from services.prescriptions.domain.policy import RenewalPolicies
+from services.prescriptions.handlers import DOCTOR_DECISION, HANDLERS
+from services.prescriptions.settings import Settings
+from services.prescriptions.store import COLLECTIONS
+
+
+def load_policy(settings: Settings) -> RenewalPolicies:
+    files = sorted((settings.policies_dir / "renewal").glob("*.yaml"))
+    read = [yaml.safe_load(f.read_text(encoding="utf-8")) for f in files]
+    return RenewalPolicies(read, ZoneInfo(settings.hospital_time_zone))
+
+
+def count(input: Input, answer: Answer) -> None:
+    """What was decided, as the figures that a hospital looks at."""
+    for refill in answer.changes:
+        if not isinstance(refill, Refill):
+            continue
+        metrics.REFILLS.labels(status=refill.status).inc()
+        step = refill.history[-1]
+        if input.type == DOCTOR_DECISION and step.from_status is Status.WAITING_DOCTOR:
+            waited = step.at - refill.requested_at
+            metrics.REFILL_DECISION_SECONDS.observe(waited.total_seconds())
+
+
+SPEC = ServiceSpec(
+    name="prescriptions",
+    settings=Settings,
+    topics=("hospital.prescriptions", "hospital.patients", "enrollment.events"),
+    handlers=HANDLERS,
+    collections=COLLECTIONS,
+    routers=(router,),
+    access=ACCESS,
+    texts=TEXTS,
+    policy=load_policy,
+    observe=count,
+)
+
+if __name__ == "__main__":
+    service.main(SPEC)

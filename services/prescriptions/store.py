@@ -1,0 +1,137 @@
+"""How are renewals kept, and what can be asked of them?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from libs.common.decision import Actor
+from libs.common.events import RefillStage
+from libs.common.mongo import Collection, CollectionSpec, Database, Index
+from services.prescriptions.domain.accounts import account, account_id
+from services.prescriptions.domain.documents import (
+    PatientCare,
+    Prescription,
+    Refill,
+    RenewalAccount,
+    Status,
+)
+from services.prescriptions.domain.persons import ids_of
+
+PATIENTS = CollectionSpec(PatientCare)
+PRESCRIPTIONS = CollectionSpec(Prescription, indexes=(Index(("patient_id", "issued_at", "id")),))
+ACCOUNTS = CollectionSpec(RenewalAccount, indexes=(Index(("patient_id",)),))
+REFILLS = CollectionSpec(
+    Refill,
+    indexes=(
+        Index(("patient_id", "requested_at", "id")),
+        Index(("stage", "waiting_since", "id")),
+    ),
+)
+
+COLLECTIONS: tuple[CollectionSpec[Any], ...] = (PATIENTS, PRESCRIPTIONS, ACCOUNTS, REFILLS)
+
+#: The sort values of a list: a time, and the id to part what is of one moment.
+Keyset = tuple[datetime, str]
+
+
+class Store:
+    """The questions that the API asks."""
+
+    def __init__(self, database: Database) -> None:
+        self._patients: Collection[PatientCare] = database.collection(PATIENTS)
+        self._prescriptions: Collection[Prescription] = database.collection(PRESCRIPTIONS)
+        self._accounts: Collection[RenewalAccount] = database.collection(ACCOUNTS)
+        self._refills: Collection[Refill] = database.collection(REFILLS)
+
+    async def patient(self, hospital: str, id: str) -> PatientCare:
+        """What is known of the patient, or person, whom ``id`` names today."""
+        care = await self._patients.get(hospital, id)
+        if care is not None and care.merged_into is not None:
+            id = care.merged_into
+            care = await self._patients.get(hospital, id)
+        return care if care is not None else PatientCare(id=id, hospital=hospital)
+
+    async def refill(self, hospital: str, id: str) -> Refill | None:
+        return await self._refills.get(hospital, id)
+
+    async def refills(
+        self, care: PatientCare, staff: Mapping[str, Any], after: Keyset | None, limit: int
+    ) -> list[Refill]:
+        """A patient's renewals, the newest first; ``staff`` narrows them to a member's own."""
+        where = {"patient_id": {"$in": sorted(ids_of(care))}, **staff}
+        return await self._refills.find(
+            care.hospital,
+            _before(where, "requested_at", after),
+            sort=(("requested_at", -1), ("id", -1)),
+            limit=limit,
+        )
+
+    async def prescriptions(
+        self, care: PatientCare, after: Keyset | None, limit: int
+    ) -> list[Prescription]:
+        """What a patient was prescribed, the newest first."""
+        where = {"patient_id": {"$in": sorted(ids_of(care))}, "order": {"$ne": None}}
+        return await self._prescriptions.find(
+            care.hospital,
+            _before(where, "issued_at", after),
+            sort=(("issued_at", -1), ("id", -1)),
+            limit=limit,
+        )
+
+    async def accounts(
+        self, care: PatientCare, ingredients: Iterable[str]
+    ) -> Mapping[str, RenewalAccount]:
+        """The patient's account of each of ``ingredients``, merged records taken in."""
+        wanted = set(ingredients)
+        ids = {account_id(id, i) for id in ids_of(care) for i in wanted}
+        found = await self._accounts.load("id", [(care.hospital, id) for id in ids])
+        by_id = {a.id: a for a in found}
+        return {i: account(care, i, by_id.get)[0] for i in wanted}
+
+    async def work_list(
+        self, hospital: str, stage: RefillStage, theirs: Mapping[str, Any], after: Keyset | None,
+        limit: int,
+    ) -> list[Refill]:  # fmt: skip
+        """What waits at ``stage`` for somebody who sees ``theirs``, the oldest first."""
+        where: dict[str, Any] = {"stage": stage.value, **theirs}
+        if after is not None:
+            since, id = after
+            where["waiting_since"] = {"$gte": since}
+            where["$nor"] = [{"waiting_since": since, "id": {"$lte": id}}]
+        return await self._refills.find(
+            hospital, where, sort=(("waiting_since", 1), ("id", 1)), limit=limit
+        )
+
+
+def _before(where: Mapping[str, Any], field: str, after: Keyset | None) -> dict[str, Any]:
+    if after is None:
+        return dict(where)
+    at, id = after
+    return {**where, field: {"$lte": at}, "$nor": [{field: at, "id": {"$gte": id}}]}
+
+
+def of_doctor(actor: Actor) -> Mapping[str, Any]:
+    """A doctor's departments, and what they prescribed."""
+    return {
+        "$or": [
+            {"department_code": {"$in": sorted(actor.departments)}},
+            {"order.prescriber_id": actor.person},
+        ]
+    }
+
+
+def waiting_for_doctor(actor: Actor) -> Mapping[str, Any]:
+    """As above, but what was returned waits only for the doctor who signed it."""
+    return {
+        "$and": [
+            of_doctor(actor),
+            {"$or": [{"status": {"$ne": Status.RETURNED}}, {"doctor_id": actor.person}]},
+        ]
+    }
+
+
+def of_pharmacist() -> Mapping[str, Any]:
+    """Whatever a doctor has signed."""
+    return {"signed_at": {"$ne": None}}

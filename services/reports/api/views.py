@@ -1,0 +1,118 @@
+"""What does somebody see of a report, in a list and in full?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from libs.common.events import Observation, ReportKind, ReportStatus
+from services.reports.domain.report import Report, ReportVersion, Status, Why
+
+
+class ReportLine(BaseModel):
+    """A report in a list."""
+
+    id: str
+    patient_id: str
+    kind: ReportKind
+    title: str
+    version: int
+    issued_at: datetime
+    seen: bool
+
+
+class HeldReport(BaseModel):
+    """A report that waits for staff."""
+
+    id: str
+    patient_id: str
+    kind: ReportKind
+    title: str
+    version: int
+    issued_at: datetime
+    why: Why
+    ordering_practitioner_id: str | None
+
+
+class ReportView(BaseModel):
+    """A report as it is now. ``status`` is FHIR's, ``release`` says who may see it."""
+
+    id: str
+    patient_id: str
+    kind: ReportKind
+    code: str
+    title: str
+    status: ReportStatus
+    release: Status
+    why: Why | None
+    version: int
+    issued_at: datetime
+    effective_at: datetime | None
+    department_code: str | None
+    encounter_id: str | None
+    observations: tuple[Observation, ...]
+    conclusion: str | None
+    correction: str | None
+
+
+class Released(BaseModel):
+    id: str
+    status: Status
+
+
+def line(report: Report, person: str) -> ReportLine:
+    head = report.head
+    assert head is not None  # it is released
+    seen = any(s.person_id == person and s.edition == head.edition for s in report.seen)
+    return ReportLine(
+        id=report.id,
+        patient_id=report.patient_id,
+        kind=head.kind,
+        title=head.title,
+        version=head.number,
+        issued_at=head.issued_at,
+        seen=seen,
+    )
+
+
+def held_report(report: Report) -> HeldReport:
+    head = report.head
+    assert head is not None and report.why is not None  # it is held
+    return HeldReport(
+        id=report.id,
+        patient_id=report.patient_id,
+        kind=head.kind,
+        title=head.title,
+        version=head.number,
+        issued_at=head.issued_at,
+        why=report.why,
+        ordering_practitioner_id=head.ordering_practitioner_id,
+    )
+
+
+def view(report: Report, content: ReportVersion) -> ReportView:
+    head = report.head
+    assert head is not None
+    return ReportView(
+        id=report.id,
+        patient_id=report.patient_id,
+        release=report.status,
+        why=report.why,
+        version=head.number,
+        observations=content.observations,
+        conclusion=content.conclusion,
+        correction=content.correction,
+        **head.model_dump(
+            include={
+                "kind",
+                "code",
+                "title",
+                "status",
+                "issued_at",
+                "effective_at",
+                "department_code",
+                "encounter_id",
+            }
+        ),
+    )

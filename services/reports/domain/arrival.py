@@ -1,0 +1,266 @@
+"""What does a new fact about a report change, for whom?
+
+A content, a withdrawal or a doctor's release joins what is known; the status follows
+(``report.with_standing``). What the patient's side saw before and sees after decides
+what is published: *released* when something new is shown, *recalled* when what was shown
+no longer is. A backfill is released as well, without telling anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from libs.common.decision import (
+    Answer,
+    Common,
+    Decision,
+    Document,
+    Emit,
+    Env,
+    Input,
+    Need,
+    Refusal,
+    State,
+    by_id,
+    unchanged,
+)
+from libs.common.events import ReportWithdrawn, ResultRecalled, ResultReleased
+from services.reports.domain.people import needs_people, people
+from services.reports.domain.policy import ReportPolicy
+from services.reports.domain.reading import is_treating_staff
+from services.reports.domain.report import (
+    Content,
+    Head,
+    Release,
+    Report,
+    ReportVersion,
+    Status,
+    Why,
+    in_ms,
+    with_standing,
+)
+from services.reports.domain.telling import (
+    call_off,
+    closing,
+    tell,
+    tell_doctor,
+    tell_readers,
+)
+
+
+class Reason(StrEnum):
+    """Why a doctor can't release a report."""
+
+    NOT_FINAL = "not_final"
+    HELD_BY_HOSPITAL = "held_by_hospital"
+    WITHDRAWN = "withdrawn"
+
+
+class ReleaseReport(BaseModel):
+    """A doctor has talked with the patient: the report may be read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def needs_content(input: Input, state: State) -> Iterator[Need]:
+    event: Content = input.data
+    yield from by_id(Report, event.report_id)
+    yield from by_id(ReportVersion, ReportVersion.id_of(input))
+    yield from needs_people(state, event.patient_id)
+
+
+def decide_content(input: Input, state: State, env: Env) -> Answer:
+    event: Content = input.data
+    policy: ReportPolicy = env.policy.at(env.now)
+    stored = ReportVersion(
+        id=ReportVersion.id_of(input),
+        hospital=input.hospital,
+        report_id=event.report_id,
+        number=event.version,
+        received_at=env.now,
+        observations=event.observations,
+        conclusion=event.conclusion,
+        correction=getattr(event, "correction", None),
+    )
+    before = _known(input, state, event.report_id, event.patient_id)
+    head = Head.of(input, policy)
+    if before.head is not None and head.rank <= before.head.rank:
+        return Refusal(Common.STALE, changes=(stored,))  # kept, but something newer holds
+    occurred = _occurred(before, head, env.now)
+    after = with_standing(
+        before.but(
+            head=head,
+            patient_id=event.patient_id,
+            occurred_at=occurred,
+            backfill=env.now >= policy.told_until(occurred),
+        )
+    )
+    after, to_doctor = tell_doctor(after, policy, env.now)
+    return _settled(before, after, state, env, more=(stored,), emits=to_doctor)
+
+
+def _occurred(before: Report, head: Head, now: datetime) -> datetime:
+    """From when telling counts: when the version was issued.
+
+    When a hold is lifted later, an old version is shown for the first time: then it counts
+    from when that was published. Never from a time that is still to come.
+    """
+    old = before.head
+    lifted = (
+        old is not None
+        and before.status in (Status.HELD, Status.PRELIMINARY)
+        and (old.number, old.issued_at) == (head.number, head.issued_at)
+        and not before.backfill
+    )
+    return min(head.published_at if lifted else head.issued_at, now)
+
+
+def needs_withdrawn(input: Input, state: State) -> Iterator[Need]:
+    event: ReportWithdrawn = input.data
+    yield from by_id(Report, event.report_id)
+    known = state.get(Report, event.report_id)
+    yield from needs_people(state, known.patient_id if known else event.patient_id)
+
+
+def decide_withdrawn(input: Input, state: State, env: Env) -> Answer:
+    event: ReportWithdrawn = input.data
+    before = _known(input, state, event.report_id, event.patient_id)
+    if event.version is not None:
+        after = before.but(withdrawn_number=max(before.withdrawn_number, event.version))
+    else:
+        after = before.but(
+            withdrawn_issued=_later(before.withdrawn_issued, in_ms(event.withdrawn_at)),
+            withdrawn_published=_later(before.withdrawn_published, in_ms(input.time)),
+        )
+    after = with_standing(after)
+    to_readers: list[Emit] = []
+    if before.shown is not None and after.shown is None:
+        policy: ReportPolicy = env.policy.at(env.now)
+        since = min(in_ms(event.withdrawn_at), env.now)
+        to_readers = tell_readers(before, before.shown, policy, since)
+    return _settled(before, after, state, env, emits=to_readers)
+
+
+def needs_release(input: Input, state: State) -> Iterator[Need]:
+    yield from by_id(Report, input.subject)
+    known = state.get(Report, input.subject)
+    if known is not None:
+        yield from needs_people(state, known.patient_id)
+
+
+def decide_release(input: Input, state: State, env: Env) -> Answer:
+    before = state.get(Report, input.subject)
+    actor = input.actor
+    if before is None or before.head is None or actor is None:
+        return Refusal(Common.NOT_FOUND)
+    if not actor.has("doctor") or not is_treating_staff(actor, before.head):
+        return Refusal(Common.NOT_FOUND)
+    if not unchanged(input, before):
+        return Refusal(Common.CHANGED)
+    if before.status is Status.RELEASED:
+        return Decision(result=_answer(before), note="released_before")
+    if before.status is not Status.HELD or before.why is Why.HELD:
+        return Refusal(_REFUSED[before.status])
+    cleared = (*before.cleared, before.head.edition)
+    after = with_standing(before.but(cleared=cleared, occurred_at=env.now, backfill=False))
+    decision = _settled(before, after, state, env)
+    return replace(decision, result=_answer(after))
+
+
+_REFUSED = {
+    Status.PRELIMINARY: Reason.NOT_FINAL,
+    Status.HELD: Reason.HELD_BY_HOSPITAL,
+    Status.WITHDRAWN: Reason.WITHDRAWN,
+}
+
+
+def _known(input: Input, state: State, report_id: str, patient_id: str) -> Report:
+    return state.get(Report, report_id) or Report(
+        id=report_id,
+        hospital=input.hospital,
+        patient_id=patient_id,
+        status=Status.WITHDRAWN,  # nothing is known yet, so nothing is shown
+    )
+
+
+def _settled(
+    before: Report,
+    after: Report,
+    state: State,
+    env: Env,
+    *,
+    more: Sequence[Document] = (),
+    emits: Sequence[Emit] = (),
+) -> Decision:
+    """``after`` with all that follows from ``before`` -> ``after``."""
+    policy: ReportPolicy = env.policy.at(env.now)
+    facts = _recalled(before, after, env.now)
+    shown = after.shown
+    if shown is not None and _shows_anew(before, after):
+        facts.append(_released(after, shown, env.now))
+        release = Release(edition=shown.edition, patient_id=after.patient_id, at=env.now)
+        after = after.but(releases=(*after.releases, release))
+    after, to_people = tell(after, people(state, after.patient_id), policy, env.now)
+    return Decision(
+        changes=(after, *more),
+        events=(*facts, *emits, *to_people),
+        timers=closing(after, policy),
+        note=after.why or after.status,
+    )
+
+
+def _shows_anew(before: Report, after: Report) -> bool:
+    """Whether the patient's side sees what it did not see: another issue, or at all."""
+    old, new = before.shown, after.shown
+    if new is None or old is None:
+        return new is not None
+    return (old.number, old.issued_at, before.patient_id) != (
+        new.number,
+        new.issued_at,
+        after.patient_id,
+    )
+
+
+def _released(report: Report, head: Head, now: datetime) -> Emit:
+    fact = ResultReleased(
+        report_id=report.id,
+        patient_id=report.patient_id,
+        version=head.number,
+        kind=head.kind,
+        code=head.code,
+        corrected=any(r.patient_id == report.patient_id for r in report.releases),
+        released_at=now,
+    )
+    return Emit(fact, about=report)
+
+
+def _recalled(before: Report, after: Report, now: datetime) -> list[Emit]:
+    """What was shown no longer is, or is replaced, or turns out to be another patient's."""
+    old, new = before.shown, after.shown
+    if old is None:
+        return []
+    if new is not None and after.patient_id == before.patient_id:
+        return [] if new.edition == old.edition else call_off(before, old, "replaced", now)
+    reason = str(after.why or "other_patient")
+    fact = ResultRecalled(
+        report_id=before.id,
+        patient_id=before.patient_id,
+        version=old.number,
+        recalled_at=now,
+        reason=reason,
+    )
+    return [Emit(fact, about=after), *call_off(before, old, reason, now)]
+
+
+def _later(known: datetime | None, new: datetime) -> datetime:
+    return new if known is None else max(known, new)
+
+
+def _answer(report: Report) -> dict[str, Any]:
+    return {"id": report.id, "status": report.status}

@@ -1,0 +1,103 @@
+"""By which dated rules does a report reach the patient's side?
+
+The shape of ``policies/reports/*.yaml``: figures and lists stand there, each with its
+source. The version in force on the hospital's calendar day decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from libs.common.events import Interpretation, LinkScope, ReportKind
+
+
+class _Rule(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Sourced(_Rule):
+    source: tuple[str, ...] = Field(min_length=1)
+
+
+class Audience(_Sourced):
+    adult_age: int = Field(ge=0, le=30, description="Years from which one is told oneself.")
+    scopes: frozenset[LinkScope] = Field(min_length=1, description="Links that let one read.")
+
+
+class Days(_Sourced):
+    days: int = Field(ge=1, le=36_600)
+
+
+class Critical(_Sourced):
+    interpretations: frozenset[Interpretation]
+
+
+class TalkFirst(_Sourced):
+    topic: str
+    kinds: frozenset[ReportKind] = frozenset()
+    codes: frozenset[str] = frozenset()
+
+
+class ReportPolicy(_Rule):
+    """One dated version of all rules, with the hospital's calendar."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    version: str = Field(min_length=1, max_length=64)
+    in_force_from: date
+    audience: Audience
+    backfill: Days
+    look_up: Days
+    critical: Critical
+    talk_first: tuple[TalkFirst, ...]
+    zone: ZoneInfo
+
+    def day(self, at: datetime) -> date:
+        """The hospital's calendar day at ``at``."""
+        return at.astimezone(self.zone).date()
+
+    def is_adult(self, birth_date: date, at: datetime) -> bool:
+        today = self.day(at)
+        had_birthday = (today.month, today.day) >= (birth_date.month, birth_date.day)
+        age = today.year - birth_date.year - (0 if had_birthday else 1)
+        return age >= self.audience.adult_age
+
+    def told_until(self, occurred: datetime) -> datetime:
+        """When telling people of something that happened at ``occurred`` is over."""
+        return occurred + timedelta(days=self.backfill.days)
+
+    def listed_from(self, now: datetime) -> datetime:
+        """The first moment that a person's list shows at ``now``."""
+        first = self.day(now) - timedelta(days=self.look_up.days)
+        return datetime.combine(first, time(), self.zone)
+
+    def is_critical(self, interpretations: Iterable[Interpretation | None]) -> bool:
+        return not self.critical.interpretations.isdisjoint(interpretations)
+
+    def is_talked_of_first(self, kind: ReportKind, codes: Iterable[str]) -> bool:
+        found = set(codes)
+        return any(kind in t.kinds or not t.codes.isdisjoint(found) for t in self.talk_first)
+
+
+class ReportPolicies:
+    """All dated versions."""
+
+    def __init__(self, files: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> None:
+        versions = [ReportPolicy.model_validate({**f, "zone": zone}) for f in files]
+        self.versions = sorted(versions, key=lambda v: v.in_force_from)
+        for distinct in ({v.in_force_from for v in versions}, {v.version for v in versions}):
+            if not versions or len(distinct) != len(versions):
+                raise ValueError("every policy needs a version and a day of its own")
+
+    def at(self, now: datetime) -> ReportPolicy:
+        """The version in force at ``now``; before the first one's day, the first."""
+        in_force = self.versions[0]
+        for version in self.versions:
+            if version.in_force_from <= version.day(now):
+                in_force = version
+        return in_force

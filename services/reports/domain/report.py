@@ -1,0 +1,273 @@
+"""What does the patient's side see of a report?
+
+A report's facts arrive in any order: a correction before the report, a withdrawal before
+both, the same one twice. So a status is never stepped from one to the next; it is
+computed from all that is known (``STANDING``), and every way of joining facts here is
+commutative and idempotent. The same facts give the same view, whatever their order.
+
+* Of all contents the newest holds: by version, then by when it was issued, then by when
+  it was published. An older one is kept and changes nothing.
+* A withdrawal covers contents up to a version, or up to a moment; a newer one lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from libs.common.decision import Document, Input, derived_id
+from libs.common.events import (
+    Observation,
+    ReportCorrected,
+    ReportKind,
+    ReportReady,
+    ReportStatus,
+    Sensitive,
+)
+from services.reports.domain.policy import ReportPolicy
+
+
+class Status(StrEnum):
+    """What the patient's side may see of a report."""
+
+    PRELIMINARY = "preliminary"
+    HELD = "held"
+    RELEASED = "released"
+    WITHDRAWN = "withdrawn"
+
+
+class Why(StrEnum):
+    """Why a report has its status, where the status alone does not say so."""
+
+    PRELIMINARY = "preliminary"  # it is not final yet
+    HELD = "held"  # the hospital's system holds it, and only that lifts it
+    CRITICAL = "critical"  # a danger value: the doctor is told, and releases it
+    TALK_FIRST = "talk_first"  # by policy a doctor talks first, and releases it
+    WITHDRAWN = "withdrawn"
+    CANCELLED = "cancelled"  # its newest content says that there is no report
+
+
+class Bar(StrEnum):
+    """What may stand between a report and the patient's side; more than one may."""
+
+    WITHDRAWN = "withdrawn"
+    VOID = "void"
+    NOT_FINAL = "not_final"
+    ON_HOLD = "on_hold"
+    CRITICAL = "critical"
+    TALK_FIRST = "talk_first"
+
+
+#: What the highest bar means. With none of them the report is released.
+STANDING: Final[Mapping[Bar, tuple[Status, Why]]] = {
+    Bar.WITHDRAWN: (Status.WITHDRAWN, Why.WITHDRAWN),
+    Bar.VOID: (Status.WITHDRAWN, Why.CANCELLED),
+    Bar.NOT_FINAL: (Status.PRELIMINARY, Why.PRELIMINARY),
+    Bar.ON_HOLD: (Status.HELD, Why.HELD),
+    Bar.CRITICAL: (Status.HELD, Why.CRITICAL),
+    Bar.TALK_FIRST: (Status.HELD, Why.TALK_FIRST),
+}
+
+#: FHIR R5 DiagnosticReport.status: complete and verified, and what replaces such a one.
+#: "modified" is a change made before the report is final.
+FINAL: Final = frozenset(
+    {
+        ReportStatus.FINAL,
+        ReportStatus.AMENDED,
+        ReportStatus.CORRECTED,
+        ReportStatus.APPENDED,
+    }
+)
+#: The same source: there is no such report, or never should have been.
+VOID: Final = frozenset({ReportStatus.CANCELLED, ReportStatus.ENTERED_IN_ERROR})
+
+Content = ReportReady | ReportCorrected
+Rank = tuple[int, datetime, datetime, str]
+
+
+class ReportVersion(Document):
+    """One content as it came. Never changed; all of them are kept."""
+
+    COLLECTION: ClassVar[str] = "report_versions"
+
+    report_id: str
+    number: int
+    received_at: datetime
+    observations: Sensitive[tuple[Observation, ...]] = ()
+    conclusion: Sensitive[str | None] = None
+    correction: Sensitive[str | None] = None
+
+    @staticmethod
+    def id_of(input: Input) -> str:
+        return derived_id("report-version", input.subject, input.source, input.id)
+
+
+class Head(BaseModel):
+    """The newest content, without what it found."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    content_id: str
+    number: int
+    edition: str
+    issued_at: datetime
+    published_at: datetime
+    kind: ReportKind
+    code: str
+    title: Sensitive[str]
+    status: ReportStatus
+    on_hold: bool
+    critical: bool
+    talk_first: bool
+    ordering_practitioner_id: str | None = None
+    department_code: str | None = None
+    encounter_id: str | None = None
+    effective_at: datetime | None = None
+
+    @property
+    def rank(self) -> Rank:
+        return (self.number, self.issued_at, self.published_at, self.content_id)
+
+    @classmethod
+    def of(cls, input: Input, policy: ReportPolicy) -> Head:
+        event: Content = input.data
+        codes = [event.code, *(o.code for o in event.observations)]
+        interpretations = [o.interpretation for o in event.observations]
+        return cls(
+            content_id=ReportVersion.id_of(input),
+            number=event.version,
+            edition=edition_of(event),
+            issued_at=in_ms(event.issued_at),
+            published_at=in_ms(input.time),
+            on_hold=event.hold.on,
+            critical=event.critical or policy.is_critical(interpretations),
+            talk_first=policy.is_talked_of_first(event.kind, codes),
+            **event.model_dump(
+                include={
+                    "kind",
+                    "code",
+                    "title",
+                    "status",
+                    "ordering_practitioner_id",
+                    "department_code",
+                    "encounter_id",
+                    "effective_at",
+                }
+            ),
+        )
+
+
+def in_ms(at: datetime) -> datetime:
+    """``at`` as the store keeps it, so that facts compare alike before and after."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def edition_of(event: Content) -> str:
+    """Of what a person is told once: a version, sent again or not.
+
+    A correction counts by when it was issued, too: a publisher that forgets to raise the
+    version when correcting must not leave people with what was wrong.
+    """
+    if isinstance(event, ReportCorrected):
+        return f"{event.version}.{int(event.issued_at.timestamp() * 1000)}"
+    return str(event.version)
+
+
+class Release(BaseModel):
+    """An edition became visible to the side of ``patient_id``."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    edition: str
+    patient_id: str
+    at: datetime
+
+
+class Person(BaseModel):
+    """``person_id`` was told of an edition, or has seen it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    edition: str
+    person_id: str
+
+
+class Report(Document):
+    """One report: what is known of it, who was told, who has seen it."""
+
+    COLLECTION: ClassVar[str] = "reports"
+
+    patient_id: str
+    status: Status
+    why: Why | None = None
+    head: Head | None = None
+    #: A copy of the head's, to sort by.
+    issued_at: datetime | None = None
+    #: Contents up to this version are withdrawn.
+    withdrawn_number: int = 0
+    #: Contents issued, or published, up to these moments are withdrawn.
+    withdrawn_issued: datetime | None = None
+    withdrawn_published: datetime | None = None
+    #: Editions that a doctor has released (critical, or to be talked of first).
+    cleared: tuple[str, ...] = ()
+    releases: tuple[Release, ...] = ()
+    #: The time from which telling people counts, not the time of a replay; and whether
+    #: telling was over when the head arrived.
+    occurred_at: datetime | None = None
+    backfill: bool = False
+    #: The patient, while more people may come to be told of the released edition.
+    open_for: str | None = None
+    told: tuple[Person, ...] = ()
+    doctor_told: tuple[str, ...] = ()
+    seen: tuple[Person, ...] = ()
+
+    @property
+    def shown(self) -> Head | None:
+        """What the patient's side sees now."""
+        return self.head if self.status is Status.RELEASED else None
+
+    def was_shown_to(self, patients: frozenset[str]) -> bool:
+        return any(r.patient_id in patients for r in self.releases)
+
+
+def bars(report: Report) -> frozenset[Bar]:
+    """All that stands between ``report`` and the patient's side."""
+    head = report.head
+    if head is None:
+        return frozenset({Bar.WITHDRAWN})
+    cleared = head.edition in report.cleared
+    standing = {
+        Bar.WITHDRAWN: _is_withdrawn(report, head),
+        Bar.VOID: head.status in VOID,
+        Bar.NOT_FINAL: head.status not in FINAL | VOID,
+        Bar.ON_HOLD: head.on_hold,
+        Bar.CRITICAL: head.critical and not cleared,
+        Bar.TALK_FIRST: head.talk_first and not cleared,
+    }
+    return frozenset(bar for bar, stands in standing.items() if stands)
+
+
+def _is_withdrawn(report: Report, head: Head) -> bool:
+    # By both clocks: a laboratory's may be ahead of the one that withdraws, and what was
+    # withdrawn must not come back because it is sent again.
+    issued, published = report.withdrawn_issued, report.withdrawn_published
+    return (
+        head.number <= report.withdrawn_number
+        or (issued is not None and head.issued_at <= issued)
+        or (published is not None and head.published_at <= published)
+    )
+
+
+def with_standing(report: Report) -> Report:
+    """``report`` with the status that follows from all that is known of it."""
+    standing = bars(report)
+    status, why = next(
+        (meaning for bar, meaning in STANDING.items() if bar in standing), (Status.RELEASED, None)
+    )
+    issued_at = report.head.issued_at if report.head else None
+    changed: Report = report.but(status=status, why=why, issued_at=issued_at)
+    return changed

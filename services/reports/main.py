@@ -1,0 +1,53 @@
+"""How is reports put together? ``python -m services.reports.main``"""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import yaml
+
+from libs.common import metrics, service
+from libs.common.decision import Answer, Decision, Input
+from libs.common.events import ResultReleased
+from libs.common.service import ServiceSpec
+from services.reports.api.routes import ACCESS, TEXTS, router
+from services.reports.domain.policy import ReportPolicies
+from services.reports.domain.report import Status, Why
+from services.reports.handlers import HANDLERS
+from services.reports.settings import Settings
+from services.reports.store import COLLECTIONS
+
+#: Notes of decisions that kept a report back.
+WITHHELD = frozenset({Status.PRELIMINARY.value, Why.HELD, Why.CRITICAL, Why.TALK_FIRST})
+
+
+def load_policy(settings: Settings) -> ReportPolicies:
+    files = sorted((settings.policies_dir / "reports").glob("*.yaml"))
+    read = [yaml.safe_load(f.read_text(encoding="utf-8")) for f in files]
+    return ReportPolicies(read, ZoneInfo(settings.hospital_time_zone))
+
+
+def count(_input: Input, answer: Answer) -> None:
+    """What was decided, as the figures that a hospital looks at."""
+    for emit in answer.events:
+        if isinstance(emit.data, ResultReleased):
+            metrics.REPORTS_RELEASED.labels(kind=emit.data.kind).inc()
+    if isinstance(answer, Decision) and answer.note in WITHHELD:
+        metrics.REPORTS_HELD.labels(reason=answer.note).inc()
+
+
+SPEC = ServiceSpec(
+    name="reports",
+    settings=Settings,
+    topics=("hospital.reports", "hospital.patients", "enrollment.events"),
+    handlers=HANDLERS,
+    collections=COLLECTIONS,
+    routers=(router,),
+    access=ACCESS,
+    texts=TEXTS,
+    policy=load_policy,
+    observe=count,
+)
+
+if __name__ == "__main__":
+    service.main(SPEC)

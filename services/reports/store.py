@@ -1,0 +1,124 @@
+"""How are reports kept, and what can be asked of them?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from libs.common.decision import Actor
+from libs.common.events import LinkScope
+from libs.common.mongo import CollectionSpec, Database, Index
+from services.reports.domain.people import Patient, People, RelatedPerson
+from services.reports.domain.report import Report, ReportVersion, Status
+
+REPORTS = CollectionSpec(
+    Report,
+    indexes=(
+        Index(("patient_id", "issued_at", "id")),
+        Index(("status", "issued_at", "id")),
+        Index(("open_for",)),
+    ),
+)
+VERSIONS = CollectionSpec(ReportVersion)
+PATIENTS = CollectionSpec(Patient, indexes=(Index(("survivor_id",)),))
+RELATED = CollectionSpec(RelatedPerson, indexes=(Index(("patient_id",)), Index(("person_id",))))
+
+COLLECTIONS: tuple[CollectionSpec[Any], ...] = (REPORTS, VERSIONS, PATIENTS, RELATED)
+
+#: The sort values of a report in a list.
+Keyset = tuple[datetime, str]
+
+
+def keyset(report: Report) -> tuple[Any, ...]:
+    return (report.issued_at, report.id)
+
+
+class Store:
+    """The questions that the API asks."""
+
+    def __init__(self, database: Database) -> None:
+        self._reports = database.collection(REPORTS)
+        self._versions = database.collection(VERSIONS)
+        self._patients = database.collection(PATIENTS)
+        self._related = database.collection(RELATED)
+
+    async def report(self, hospital: str, id: str) -> Report | None:
+        return await self._reports.get(hospital, id)
+
+    async def content(self, hospital: str, id: str) -> ReportVersion | None:
+        return await self._versions.get(hospital, id)
+
+    async def people(self, hospital: str, patient_id: str) -> People:
+        """All that is known around a patient, under any of the merged ids."""
+        patients = await self._merged(hospital, [patient_id])
+        ids = sorted({patient_id, *(p.id for p in patients)})
+        related = await self._related.load("patient_id", [(hospital, id) for id in ids])
+        return People(patient_id, {p.id: p for p in patients}, {r.id: r for r in related})
+
+    async def same(self, hospital: str, person_id: str) -> frozenset[str]:
+        """All ids of one person."""
+        merged = await self._merged(hospital, [person_id])
+        return frozenset({person_id, *(p.id for p in merged)})
+
+    async def patients_of(
+        self, hospital: str, person_id: str, scopes: frozenset[LinkScope], now: datetime
+    ) -> frozenset[str]:
+        """The ids under which reports may stand that ``person_id`` may read."""
+        same = await self.same(hospital, person_id)
+        links = await self._related.load("person_id", [(hospital, id) for id in same])
+        own = {*same, *(r.patient_id for r in links if r.opens(scopes, now))}
+        return frozenset(own | {p.id for p in await self._merged(hospital, own)})
+
+    async def released(
+        self,
+        hospital: str,
+        patient_ids: Iterable[str],
+        *,
+        since: datetime,
+        after: Keyset | None,
+        limit: int,
+    ) -> list[Report]:
+        """What can be read of these patients, the newest first."""
+        where: dict[str, Any] = {
+            "patient_id": {"$in": sorted(patient_ids)},
+            "issued_at": {"$gte": since},
+            "status": Status.RELEASED.value,
+        }
+        if after is not None:
+            issued_at, id = after
+            where["issued_at"]["$lte"] = issued_at
+            where["$or"] = [{"issued_at": {"$lt": issued_at}}, {"id": {"$lt": id}}]
+        return await self._reports.find(
+            hospital, where, sort=(("issued_at", -1), ("id", -1)), limit=limit
+        )
+
+    async def held(
+        self, hospital: str, actor: Actor, *, after: Keyset | None, limit: int
+    ) -> list[Report]:
+        """What waits for staff like ``actor`` to release it, the oldest first."""
+        where: dict[str, Any] = {
+            "status": Status.HELD.value,
+            "$and": [
+                {
+                    "$or": [
+                        {"head.department_code": {"$in": sorted(actor.departments)}},
+                        {"head.ordering_practitioner_id": actor.person},
+                    ]
+                }
+            ],
+        }
+        if after is not None:
+            issued_at, id = after
+            where["issued_at"] = {"$gte": issued_at}
+            where["$or"] = [{"issued_at": {"$gt": issued_at}}, {"id": {"$gt": id}}]
+        return await self._reports.find(
+            hospital, where, sort=(("issued_at", 1), ("id", 1)), limit=limit
+        )
+
+    async def _merged(self, hospital: str, ids: Iterable[str]) -> list[Patient]:
+        """The records of these patients and of those that were merged with them."""
+        wanted = set(ids)
+        known = await self._patients.load("id", [(hospital, id) for id in wanted])
+        survivors = wanted | {p.survivor_id for p in known}
+        return await self._patients.load("survivor_id", [(hospital, id) for id in survivors])

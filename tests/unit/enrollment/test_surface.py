@@ -1,0 +1,157 @@
+"""Who may call which route, in which words is a no told, and what does the page load?"""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from fastapi import FastAPI
+
+from libs.common import metrics
+from libs.common.clock import Ports
+from libs.common.decision import Common
+from libs.common.events import EVENT_TYPES
+from libs.common.http.app import create_app
+from libs.common.http.words import without_text
+from services.enrollment.api import ACCESS, ROUTERS
+from services.enrollment.api.people import draw
+from services.enrollment.api.wording import PAGE, TEXTS
+from services.enrollment.domain.invitation import InvitationStatus
+from services.enrollment.domain.joining import OVER
+from services.enrollment.domain.reasons import Reason
+from services.enrollment.main import SPEC, count
+from tests.support.access import Callers, assert_access, client
+from tests.unit.enrollment.given import discharged, hospital
+
+
+def application(callers: Callers | None = None) -> FastAPI:
+    callers = callers or Callers()
+    return create_app(
+        title="enrollment",
+        routers=ROUTERS,
+        access=ACCESS,
+        verifier=callers.verifier,
+        ports=Ports(),
+        texts=TEXTS,
+    )
+
+
+async def test_every_route_lets_in_whom_the_table_names_and_nobody_else() -> None:
+    callers = Callers()
+    await assert_access(application(callers), callers)
+
+
+def test_every_reason_has_words_in_both_languages() -> None:
+    assert without_text(TEXTS, [*Reason, *Common]) == set()
+    assert all(t.get("zh-CN") and t.get("en") for t in PAGE.values())
+
+
+def test_every_status_that_can_not_be_answered_has_a_reason_and_words_on_the_page() -> None:
+    assert set(OVER) == set(InvitationStatus) - {InvitationStatus.OPEN}
+    assert {f"is_{s}" for s in OVER} <= set(PAGE)
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "language"),
+    [
+        ("", "zh-CN", "zh-CN"),
+        ("", "en-GB,zh;q=0.5", "en"),
+        ("?lang=en", "zh", "en"),
+        ("", "", "zh-CN"),
+    ],
+)
+async def test_the_page_speaks_the_readers_language(query: str, accept: str, language: str) -> None:
+    async with client(application()) as c:
+        answer = await c.get(f"/accept{query}", headers={"Accept-Language": accept})
+    assert answer.headers["Content-Language"] == language
+    assert f'<html lang="{language}">' in answer.text
+    assert PAGE["title"][language] in answer.text  # type: ignore[index]
+
+
+async def test_the_page_loads_nothing_from_elsewhere_and_holds_no_inline_code() -> None:
+    async with client(application()) as c:
+        page = await c.get("/accept")
+        assert page.headers["Referrer-Policy"] == "no-referrer"
+        assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+        parser = _Tags()
+        parser.feed(page.text)
+        loaded = [
+            a.get("src") or a.get("href") or "inline"
+            for tag, a in parser.tags
+            if tag in ("script", "link", "style")
+        ]
+        assert loaded == ["accept.css", "accept.js"]
+        for name in loaded:
+            assert (await c.get(f"/{name}")).status_code == 200
+
+
+async def test_every_word_that_the_script_says_stands_on_the_page() -> None:
+    async with client(application()) as c:
+        page, script = await c.get("/accept"), (await c.get("/accept.js")).text
+    said = set(re.findall(r'say\("([a-z_]+)"', script)) | {str(s) for s in OVER}
+    assert said <= set(re.findall(r"data-say-([a-z_]+)=", page.text))
+
+
+def test_a_qr_code_is_drawn_as_svg_and_as_png() -> None:
+    link = "https://hospital.example/accept#token=h1." + "x" * 43
+    assert draw(link, "png").startswith(b"\x89PNG\r\n")
+    svg = draw(link, "svg").decode()
+    assert "<svg" in svg
+    assert "token" not in svg
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"token": "h1." + "x" * 43}, "/consent_to_rules"),
+        ({"token": "h1." + "x" * 43, "consent_to_rules": False}, "/consent_to_rules"),
+        ({"consent_to_rules": True}, "/token"),
+        ({"token": "nonsense", "consent_to_rules": True}, "/token"),
+    ],
+)
+async def test_a_missing_consent_or_token_is_named(body: dict[str, object], field: str) -> None:
+    async with client(application()) as c:
+        answer = await c.post("/v1/invitations/accept", json=body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [e["field"] for e in answer.json()["errors"]] == [field]
+    assert "nonsense" not in answer.text
+
+
+def _value(name: str, **labels: str) -> float:
+    return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_what_is_decided_is_counted() -> None:
+    case = hospital()
+    before = _value("invitations_issued_total"), _value("groups_opened_total")
+    input = case.event_input(discharged())
+    count(input, case.send(input))
+    assert _value("invitations_issued_total") == before[0] + 1
+    assert _value("groups_opened_total") == before[1] + 1
+
+
+def test_outcomes_are_counted_by_how_they_ended() -> None:
+    case = hospital()
+    case.event(discharged())
+    before = _value("invitations_outcome_total", outcome="expired")
+    for due in list(case.timers.values()):
+        case.now = due[1].due
+        input = case.timer_input(due[1])
+        count(input, case.send(input))
+    assert _value("invitations_outcome_total", outcome="expired") == before + 1
+
+
+def test_every_type_that_is_decided_comes_from_a_topic_that_is_read() -> None:
+    types = [EVENT_TYPES[t] for t in SPEC.handlers if t in EVENT_TYPES]
+    assert {t.TOPIC for t in types} == set(SPEC.topics)

@@ -1,0 +1,207 @@
+"""A hospital whose patients renew their prescriptions, for the tests of the rules."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from libs.common.decision import Actor, Answer, Decision, Refusal
+from libs.common.events import (
+    Contact,
+    Department,
+    GuardianLinked,
+    GuardianUnlinked,
+    Medication,
+    NotificationRequested,
+    PatientDeceased,
+    PatientMerged,
+    PatientRegistered,
+    PrescriptionIssued,
+    PrescriptionStopped,
+    Quantity,
+    Relationship,
+    VisitClass,
+    VisitCompleted,
+)
+from services.prescriptions.domain.accounts import account_id
+from services.prescriptions.domain.doctor import DoctorDecision
+from services.prescriptions.domain.documents import Refill, RenewalAccount, Status
+from services.prescriptions.domain.ending import CancelRefill
+from services.prescriptions.domain.pharmacist import PharmacistReview
+from services.prescriptions.domain.policy import RenewalPolicies
+from services.prescriptions.domain.request import RefillRequest
+from services.prescriptions.handlers import (
+    CANCEL,
+    DOCTOR_DECISION,
+    HANDLERS,
+    PHARMACIST_REVIEW,
+    REQUEST,
+)
+from services.prescriptions.main import load_policy
+from services.prescriptions.settings import Settings
+from services.prescriptions.store import COLLECTIONS
+from tests.support.rules import Case
+
+#: 10:00 in the hospital's time zone, Asia/Shanghai.
+NOW = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+PATIENT = Actor("p1", frozenset({"patient"}))
+STRANGER = Actor("p9", frozenset({"patient", "guardian"}))
+DAUGHTER = Actor("p5", frozenset({"guardian"}))
+DOCTOR = Actor("dr1", frozenset({"doctor"}), frozenset({"cardiology"}))
+COLLEAGUE = Actor("dr2", frozenset({"doctor"}), frozenset({"cardiology"}))
+OUTSIDER = Actor("dr3", frozenset({"doctor"}), frozenset({"surgery"}))
+PHARMACIST = Actor("ph1", frozenset({"pharmacist"}), frozenset({"pharmacy"}))
+
+
+def policies(zone: str = "Asia/Shanghai") -> RenewalPolicies:
+    return load_policy(Settings(policies_dir=Path("policies"), hospital_time_zone=zone))
+
+
+def prescription(
+    id: str = "rx1", *, at: datetime = NOW - 30 * DAY, **more: Any
+) -> PrescriptionIssued:
+    """Amlodipine (hypertension), prescribed to p1 by dr1 of cardiology a month ago."""
+    code = more.pop("code", "C08CA01")
+    ingredient = more.pop("ingredient", "amlodipine")
+    fields: dict[str, Any] = {
+        "prescription_id": id,
+        "patient_id": "p1",
+        "medication": Medication(code=code, name="Amlodipine", ingredient_code=ingredient),
+        "dosage": "one tablet in the morning",
+        "quantity": Quantity(value=28, unit="tablet"),
+        "days_supply": 28,
+        "prescriber_id": "dr1",
+        "department": Department(code=more.pop("department", "cardiology")),
+        "issued_at": at,
+        **more,
+    }
+    return PrescriptionIssued.model_validate(fields)
+
+
+def visit(at: datetime, id: str = "v1", **more: Any) -> VisitCompleted:
+    fields: dict[str, Any] = {
+        "visit_id": id,
+        "patient_id": "p1",
+        "visit_class": VisitClass.AMBULATORY,
+        "department": Department(code=more.pop("department", "cardiology")),
+        "occurred_at": at,
+        **more,
+    }
+    return VisitCompleted.model_validate(fields)
+
+
+def stopped(at: datetime, id: str = "rx1", patient: str = "p1") -> PrescriptionStopped:
+    return PrescriptionStopped(prescription_id=id, patient_id=patient, stopped_at=at)
+
+
+def registered(id: str = "p1", born: date = date(1970, 5, 1)) -> PatientRegistered:
+    return PatientRegistered(patient_id=id, name="李一", birth_date=born, updated_at=NOW - DAY)
+
+
+def merged(gone: str, survivor: str, at: datetime = NOW) -> PatientMerged:
+    return PatientMerged(patient_id=gone, survivor_id=survivor, merged_at=at)
+
+
+def deceased(id: str = "p1", at: datetime = NOW) -> PatientDeceased:
+    return PatientDeceased(patient_id=id, deceased_at=at)
+
+
+def linked(person: str = "p5", patient: str = "p1", **more: Any) -> GuardianLinked:
+    fields: dict[str, Any] = {
+        "patient_id": patient,
+        "person_id": person,
+        "relationship": Relationship.CHILD,
+        "verified_by": "id_card",
+        "linked_at": NOW - DAY,
+        "contact": Contact(name="李五"),
+        **more,
+    }
+    return GuardianLinked.model_validate(fields)
+
+
+def unlinked(at: datetime, person: str = "p5", patient: str = "p1") -> GuardianUnlinked:
+    return GuardianUnlinked(patient_id=patient, person_id=person, unlinked_at=at)
+
+
+class Hospital(Case):
+    """A ``Case`` with the verbs of this service."""
+
+    def __init__(self, *, zone: str = "Asia/Shanghai", now: datetime = NOW) -> None:
+        super().__init__(HANDLERS, policies(zone), now=now, collections=COLLECTIONS)
+
+    def ask(
+        self,
+        rx: str = "rx1",
+        patient: str = "p1",
+        by: Actor = PATIENT,
+        note: str | None = None,
+        **more: Any,
+    ) -> Answer:
+        data = RefillRequest(prescription_id=rx, patient_id=patient, note=note)
+        return self.command(REQUEST, data, actor=by, **more)
+
+    def asked(self, rx: str = "rx1", patient: str = "p1", by: Actor = PATIENT) -> str:
+        """Ask for a renewal that is accepted; its id."""
+        answer = self.ask(rx, patient, by)
+        assert isinstance(answer, Decision), answer
+        return str(answer.result["id"])
+
+    def doctor(self, id: str, decision: str, by: Actor = DOCTOR, **more: Any) -> Answer:
+        if_match = more.pop("if_match", None)
+        if decision == "decline":
+            more.setdefault("reason", "visit_needed")
+        data = DoctorDecision.model_validate({"decision": decision, **more})
+        return self.command(DOCTOR_DECISION, data, actor=by, subject=id, if_match=if_match)
+
+    def pharmacist(self, id: str, decision: str, by: Actor = PHARMACIST, **more: Any) -> Answer:
+        if_match = more.pop("if_match", None)
+        if decision != "pass":
+            more.setdefault("reason", "dose")
+        data = PharmacistReview.model_validate({"decision": decision, **more})
+        return self.command(PHARMACIST_REVIEW, data, actor=by, subject=id, if_match=if_match)
+
+    def cancel(self, id: str, by: Actor = PATIENT, **more: Any) -> Answer:
+        return self.command(CANCEL, CancelRefill(), actor=by, subject=id, **more)
+
+    def renewed(self, rx: str = "rx1", patient: str = "p1", by: Actor = PATIENT) -> Refill:
+        """A renewal from the asking until it is effective."""
+        id = self.asked(rx, patient, by)
+        self.doctor(id, "approve")
+        self.pharmacist(id, "pass")
+        refill = self.refill(id)
+        assert refill.status is Status.EFFECTIVE, refill
+        return refill
+
+    def refill(self, id: str) -> Refill:
+        found = self.doc(Refill, id)
+        assert found is not None
+        return found
+
+    def account(self, patient: str = "p1", ingredient: str = "amlodipine") -> RenewalAccount:
+        found = self.doc(RenewalAccount, account_id(patient, ingredient))
+        assert found is not None
+        return found
+
+    def told(self) -> list[tuple[str, str]]:
+        """Who was told by which template since the last look."""
+        return [
+            (e.data.recipient_id, e.data.template)
+            for e in self.take()
+            if isinstance(e.data, NotificationRequested)
+        ]
+
+
+def hospital(**more: Any) -> Hospital:
+    """One patient with one prescription, seen in person a month ago."""
+    case = Hospital(**more)
+    case.event(prescription())
+    case.event(visit(NOW - 30 * DAY))
+    return case
+
+
+def reason(answer: Answer) -> str | None:
+    return answer.reason if isinstance(answer, Refusal) else None

@@ -1,0 +1,84 @@
+"""Does every combination of bars give the status that it must?"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from libs.common.decision import Refusal
+from libs.common.events import Hold, ReportKind, ReportStatus
+from services.reports.domain.report import FINAL, STANDING, VOID, Bar, Status, Why, bars
+from tests.unit.reports.given import content, hospital, patient, report, told, withdrawn
+
+#: How a fact raises each bar, and what the highest one says.
+RAISED: dict[Bar, dict[str, Any]] = {
+    Bar.NOT_FINAL: {"status": ReportStatus.PRELIMINARY},
+    Bar.VOID: {"status": ReportStatus.CANCELLED},
+    Bar.ON_HOLD: {"hold": Hold(on=True, reason="unpaid")},
+    Bar.CRITICAL: {"critical": True},
+    Bar.TALK_FIRST: {"kind": ReportKind.PATHOLOGY},
+}
+EXPECTED = [
+    (Bar.WITHDRAWN, Status.WITHDRAWN, Why.WITHDRAWN),
+    (Bar.VOID, Status.WITHDRAWN, Why.CANCELLED),
+    (Bar.NOT_FINAL, Status.PRELIMINARY, Why.PRELIMINARY),
+    (Bar.ON_HOLD, Status.HELD, Why.HELD),
+    (Bar.CRITICAL, Status.HELD, Why.CRITICAL),
+    (Bar.TALK_FIRST, Status.HELD, Why.TALK_FIRST),
+]
+#: Every combination that can be: a report has one FHIR status.
+SUBSETS = [
+    raised
+    for n in range(len(Bar) + 1)
+    for raised in combinations([*RAISED, Bar.WITHDRAWN], n)
+    if not {Bar.NOT_FINAL, Bar.VOID} <= set(raised)
+]
+
+
+@pytest.mark.parametrize("raised", SUBSETS, ids=lambda s: "+".join(s) or "none")
+def test_the_highest_bar_decides(raised: tuple[Bar, ...]) -> None:
+    fields: dict[str, Any] = {}
+    for bar in raised:
+        fields |= RAISED.get(bar, {})
+    case = hospital()
+    case.event(patient())
+    case.event(content(**fields))
+    if Bar.WITHDRAWN in raised:
+        case.event(withdrawn())
+    standing = set(raised)
+    want = next(((s, w) for b, s, w in EXPECTED if b in standing), (Status.RELEASED, None))
+    after = report(case)
+    assert bars(after) == standing
+    assert (after.status, after.why) == want
+    assert (("p1", "report.ready") in told(case)) == (not standing - {Bar.WITHDRAWN})
+
+
+def test_the_table_names_every_bar_from_the_highest_to_the_lowest() -> None:
+    assert list(STANDING) == [bar for bar, _, _ in EXPECTED] == list(Bar)
+
+
+def test_every_status_is_reached() -> None:
+    assert {status for _, status, _ in EXPECTED} | {Status.RELEASED} == set(Status)
+
+
+@pytest.mark.parametrize("status", ReportStatus)
+def test_only_what_is_final_is_shown(status: ReportStatus) -> None:
+    case = hospital()
+    case.event(content(status=status))
+    final = status in {"final", "amended", "corrected", "appended"}
+    assert (report(case).status is Status.RELEASED) == final
+    assert (status in FINAL) == final
+    assert (report(case).status is Status.WITHDRAWN) == (status in VOID)
+
+
+def test_an_older_version_is_kept_and_changes_nothing() -> None:
+    case = hospital()
+    case.event(content(2))
+    answer = case.event(content(1))
+    assert isinstance(answer, Refusal)
+    assert answer.reason == "stale"
+    assert len(answer.changes) == 1
+    head = report(case).head
+    assert head is not None and head.number == 2
