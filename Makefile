@@ -24,11 +24,13 @@ demo: ## The same, then stop: exit code 0, or the step that failed
 token: ## Print a token for the running platform: ROLE=doctor PERSON=… [HOSPITAL=…] [DEPARTMENT=…]
 	@test -n "$(ROLE)" -a -n "$(PERSON)" || \
 	  { echo 'Say who: make token ROLE=doctor PERSON=…' >&2; exit 1; }
-	@ENVIRONMENT=development $(PY) -m libs.common.dev_issuer token --role $(ROLE) --person $(PERSON) \
+	@ENVIRONMENT=development $(if $(PAGE_PORT),OIDC_ISSUER=http://127.0.0.1:$(PAGE_PORT)/dev-issuer) \
+	  $(PY) -m libs.common.dev_issuer $(if $(DATA_DIR),--directory $(DATA_DIR)/dev-issuer) \
+	  token --role $(ROLE) --person $(PERSON) \
 	  $(if $(HOSPITAL),--hospital $(HOSPITAL)) $(foreach d,$(DEPARTMENT),--department $(d))
 
 clean: ## Remove all data of the platform on this machine (.data)
-	@test ! -x $(PY) || $(PY) -m libs.common.devstack clean
+	@if test -x $(PY); then $(PY) -m libs.common.devstack clean; else rm -rf .data; fi
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .PHONY: test check fmt lint types imports contracts
@@ -82,5 +84,5 @@ bench: ## Benchmarks; the figures go to docs/performance.md
 	@scripts/bootstrap bench
 	$(PY) -m bench $(ARGS)
 
-lock: setup ## Pin the newest versions that fit requirements/*.in
-	@sh scripts/lock
+lock: setup ## Pin what requirements/*.in asks for; newest versions with UPGRADE=1
+	@UPGRADE=$(UPGRADE) KAFKA=$(KAFKA) sh scripts/lock

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from aiokafka import (
     AIOKafkaConsumer,
@@ -37,6 +37,26 @@ Offsets = Mapping[tuple[str, int], int]
 LARGEST_RECORD = 16 * 1024 * 1024
 BATCH_BYTES = 768 * 1024
 ACK_TIMEOUT = 30.0
+
+PRODUCER: Final[Mapping[str, Any]] = {
+    "acks": "all",
+    "enable_idempotence": True,
+    "max_batch_size": BATCH_BYTES,
+    "max_request_size": LARGEST_RECORD + BATCH_BYTES,
+    "linger_ms": 0,
+    "request_timeout_ms": 20_000,
+}
+CONSUMER: Final[Mapping[str, Any]] = {
+    "enable_auto_commit": False,
+    "auto_offset_reset": "earliest",
+    "session_timeout_ms": 15_000,
+    "heartbeat_interval_ms": 3_000,
+    "rebalance_timeout_ms": 60_000,
+    "max_poll_interval_ms": 120_000,
+    "max_partition_fetch_bytes": 4 * 1024 * 1024,
+    "fetch_max_wait_ms": 250,
+    "metadata_max_age_ms": 30_000,
+}
 
 
 class BusError(Exception):
@@ -78,13 +98,7 @@ class Producer:
 
     def __init__(self, bootstrap: str, *, idempotent: bool = True) -> None:
         self._client = AIOKafkaProducer(
-            bootstrap_servers=bootstrap,
-            acks="all",
-            enable_idempotence=idempotent,
-            max_batch_size=BATCH_BYTES,
-            max_request_size=LARGEST_RECORD + BATCH_BYTES,
-            linger_ms=0,
-            request_timeout_ms=20_000,
+            bootstrap_servers=bootstrap, **{**PRODUCER, "enable_idempotence": idempotent}
         )
 
     async def start(self) -> None:
@@ -175,19 +189,7 @@ class ConsumerClient:
     ) -> None:
         self._topics = topics
         self._listener = _Listener(revoked)
-        self._client = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
-            group_id=group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=15_000,
-            heartbeat_interval_ms=3_000,
-            rebalance_timeout_ms=60_000,
-            max_poll_interval_ms=120_000,
-            max_partition_fetch_bytes=4 * 1024 * 1024,
-            fetch_max_wait_ms=250,
-            metadata_max_age_ms=30_000,
-        )
+        self._client = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, **CONSUMER)
 
     async def start(self) -> None:
         try:

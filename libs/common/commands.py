@@ -18,7 +18,8 @@ from libs.common import metrics
 from libs.common.bus import BusError
 from libs.common.clock import Ports
 from libs.common.decision import Input
-from libs.common.engine import Engine, Outcome
+from libs.common.engine import Engine
+from libs.common.fates import Outcome
 from libs.common.mongo import Conflict, Unavailable
 from libs.common.relay import Relay
 

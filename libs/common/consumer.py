@@ -25,8 +25,9 @@ from libs.common.clock import Ports
 from libs.common.cloudevents import Reason, Undecodable, UnknownType, decode
 from libs.common.dead_letters import DeadLetter, DeadLetters
 from libs.common.decision import Input
-from libs.common.engine import Engine, Fate, Reject
+from libs.common.engine import Engine
 from libs.common.events import Event
+from libs.common.fates import Fate, Reject
 from libs.common.flood import FloodGuard
 from libs.common.mongo import Conflict, Unavailable
 

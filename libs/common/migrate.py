@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from libs.common import audit
-from libs.common.engine import INBOX, OUTBOX, TIMERS
 from libs.common.lease import LEASES
 from libs.common.mongo import CollectionSpec, Database
 from libs.common.relay import WAKE
+from libs.common.rows import INBOX, OUTBOX, TIMERS
 
 #: Topic retention (14 days) plus the horizon of a replay (30 days), with a margin.
 INBOX_DAYS = 60

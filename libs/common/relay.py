@@ -17,22 +17,19 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 
 from libs.common import metrics
 from libs.common.bus import BusError, Producer
-from libs.common.cipher import Cipher
 from libs.common.clock import Ports
 from libs.common.lease import Lease
 from libs.common.mongo import Conflict, Database, Row, Unavailable, Unstorable
+from libs.common.rows import OUTBOX, OutboxRow
 from libs.common.telemetry import Tracer
 
 log = structlog.get_logger()
 
-OUTBOX = "outbox"
 WAKE = "relay_wake"
 BATCH = 1_000
 #: Rows kept in memory; beyond it the owner reads them from the outbox instead.
@@ -41,54 +38,6 @@ MEMORY = 20_000
 STREAMS = 100_000
 #: Seconds between looks at the outbox when nothing wakes the owner.
 POLL = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """One event as final Kafka bytes. ``stream`` and ``sequence`` give its place."""
-
-    id: str
-    topic: str
-    stream: str
-    sequence: int
-    traceparent: str
-    at: datetime
-    key: bytes
-    value: bytes
-    headers: Sequence[tuple[str, bytes]]
-
-    @property
-    def hospital(self) -> str:
-        return self.id.split("/", 1)[0]
-
-    def as_row(self, cipher: Cipher | None = None) -> Row:
-        value = self.value if cipher is None else cipher.seal(self.hospital, self.value)
-        return {
-            "_id": self.id,
-            "topic": self.topic,
-            "stream": self.stream,
-            "sequence": self.sequence,
-            "traceparent": self.traceparent,
-            "at": self.at,
-            "key": self.key,
-            "value": value,
-            "headers": dict(self.headers),
-        }
-
-    @classmethod
-    def of_row(cls, row: Row, cipher: Cipher | None = None) -> OutboxRow:
-        hospital = row["_id"].split("/", 1)[0]
-        return cls(
-            id=row["_id"],
-            topic=row["topic"],
-            stream=row["stream"],
-            sequence=row["sequence"],
-            traceparent=row["traceparent"],
-            at=row["at"],
-            key=row["key"],
-            value=row["value"] if cipher is None else cipher.open(hospital, row["value"]),
-            headers=list(row["headers"].items()),
-        )
 
 
 class Relay:

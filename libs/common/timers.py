@@ -18,9 +18,11 @@ import structlog
 from libs.common import metrics
 from libs.common.clock import Ports
 from libs.common.decision import Handler, Input
-from libs.common.engine import TIMERS, Engine, Fate
+from libs.common.engine import Engine
+from libs.common.fates import Fate
 from libs.common.lease import Lease
 from libs.common.mongo import Conflict, Database, Row, Unavailable, Unstorable
+from libs.common.rows import TIMERS
 
 log = structlog.get_logger()
 

@@ -12,13 +12,13 @@ from libs.common.events import ResultReleased
 from libs.common.service import ServiceSpec
 from services.reports.api.routes import ACCESS, TEXTS, router
 from services.reports.domain.policy import ReportPolicies
-from services.reports.domain.report import Status, Why
+from services.reports.domain.report import Why
 from services.reports.handlers import HANDLERS
 from services.reports.settings import Settings
 from services.reports.store import COLLECTIONS
 
 #: Notes of decisions that kept a report back.
-WITHHELD = frozenset({Status.PRELIMINARY.value, Why.HELD, Why.CRITICAL, Why.TALK_FIRST})
+WITHHELD = frozenset({Why.PRELIMINARY, Why.HELD, Why.CRITICAL, Why.TALK_FIRST})
 
 
 def load_policy(settings: Settings) -> ReportPolicies:

@@ -19,7 +19,7 @@ from libs.common.devstack.child import Program, sweep
 from libs.common.devstack.errors import StackError
 from libs.common.devstack.part import Said
 from libs.common.devstack.places import ROOT, Ports
-from libs.common.devstack.probe import kafka_answers, mongo_answers
+from libs.common.devstack.probe import http_answers, kafka_answers, mongo_answers
 from libs.common.devstack.stack import Stack
 from libs.common.mongo import Database
 
@@ -208,3 +208,15 @@ def test_the_stand_in_for_kafka_is_for_looking_only(
         assert kafka_answers("127.0.0.1", stack.ports.kafka)
         assert stack.service_environment()["KAFKA_IDEMPOTENCE"] == "off"
     assert any("Tansu" in text and "nothing on disk" in text for text in told)
+
+
+def test_a_service_and_a_replica_of_it_come_up_ready_and_go_down(stack: Stack) -> None:
+    stack.migrate("reports")
+    stack.start_service("reports")
+    stack.start_service("reports", replica=2)
+    urls = [stack.service_url(name) for name in ("reports", "reports-2")]
+    assert len(set(urls)) == 2
+    assert all(http_answers(f"{url}/readyz") for url in urls)
+    for name in ("reports-2", "reports"):
+        stack.remove(name)
+    assert not any(http_answers(f"{url}/livez") for url in urls)

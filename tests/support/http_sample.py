@@ -16,7 +16,7 @@ from libs.common.audit import Audit
 from libs.common.auth import Role
 from libs.common.clock import Ports
 from libs.common.decision import Input
-from libs.common.engine import Fate, Outcome
+from libs.common.fates import Fate, Outcome
 from libs.common.http.access import ANY_ROLE, PUBLIC, Access, Caller
 from libs.common.http.app import create_app
 from libs.common.http.bodies import Body, Day, Moment, NotText, YesNo

@@ -31,9 +31,10 @@ from libs.common.decision import (
     Timer,
     derived_id,
 )
-from libs.common.engine import NEED_ROUNDS, TIMERS
 from libs.common.events import EVENT_TYPES, Event
 from libs.common.mongo import _CODEC, CollectionSpec, row_of
+from libs.common.planning import NEED_ROUNDS
+from libs.common.rows import TIMERS
 from libs.common.working_set import NotNeeded, WorkingSet
 
 D = TypeVar("D", bound=Document)

@@ -239,13 +239,18 @@ class _Row:
 class Replica:
     """One process' worth of the toy service, as tasks of the test."""
 
-    def __init__(self, toy: Toy, database: Database, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self,
+        toy: Toy,
+        database: Database,
+        *,
+        tracer: Tracer | None = None,
+        producer: Callable[[], Producer] | None = None,
+        client: Callable[..., ConsumerClient] = ConsumerClient,
+    ) -> None:
         self.database = database
         tracer = tracer or Tracer(toy.name, 0.0, None)
-
-        def producer() -> Producer:
-            return Producer(toy.bootstrap)
-
+        producer = producer or (lambda: Producer(toy.bootstrap))
         self.lease = Lease(database, "owner", toy.ports, term=2.0)
         self.relay = Relay(
             database=database,
@@ -274,7 +279,7 @@ class Replica:
         )
         self.consumer = Consumer(
             group=toy.name,
-            new_client=lambda revoked: ConsumerClient(
+            new_client=lambda revoked: client(
                 toy.bootstrap, toy.name, [toy.topic_in], revoked=revoked
             ),
             engine=self.engine,

@@ -13,26 +13,19 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from libs.common.devstack import kafka
+from libs.common.devstack.day.play import play
 from libs.common.devstack.errors import StackError
 from libs.common.devstack.lock import FolderLock
 from libs.common.devstack.places import ROOT, SERVICES, Ports
 from libs.common.devstack.stack import Stack
 from libs.common.devstack.timeline import Timeline
 
-#: Its ``play(stack, timeline)`` plays the day and answers 0, or 1 after it has told which
-#: step failed.
-PLAYER = "libs.common.devstack.day.play"
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-Play = Callable[[Stack, Timeline], Coroutine[Any, Any, int]]
 
 
 def data_folder() -> Path:
@@ -43,13 +36,13 @@ def up(mode: str) -> int:
     """Start, play, and stay up (``run``) or stop (``demo``)."""
     folder, ports = data_folder(), Ports.fixed()
     timeline = Timeline(ports.page)
-    play: Play = import_module(PLAYER).play
     with Stack(folder, ports, tell=timeline.tell, supervise=mode == "run", look_only=True) as stack:
         stack.start_page(wait=False)
         stack.start_services()
         stack.wait_ready("page")
         timeline.page_is_up()
-        code: int = asyncio.run(play(stack, timeline))
+        timeline.say(f"\n  Watch it live on http://127.0.0.1:{ports.page}\n")
+        code = asyncio.run(play(stack, timeline))
         if mode == "run":
             timeline.say(addresses(stack))
             threading.Event().wait()  # until a signal

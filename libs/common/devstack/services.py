@@ -78,7 +78,7 @@ def migrate(names: Sequence[str], environment: Mapping[str, str], log: Path) -> 
 
 
 def page_endpoints(ports: Ports) -> dict[str, str]:
-    """Where services send what the page shows: spans, mail, and the calls of a hospital's app."""
+    """Where services send what the page shows: spans, mail, persons' webhooks."""
     page = f"http://127.0.0.1:{ports.page}"
     return {
         "OTEL_EXPORTER_OTLP_ENDPOINT": page,
@@ -86,7 +86,6 @@ def page_endpoints(ports: Ports) -> dict[str, str]:
         "SMTP_PORT": str(ports.smtp),
         "SMTP_SECURITY": "none",
         "SMTP_FROM": "lianxin@hospital.example",
-        "WEBHOOK_DEFAULT_URL": f"{page}/webhook",
         "WEBHOOK_SECRET": f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
         "WEBHOOK_ALLOW_PRIVATE": "true",
     }

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from libs.common.clock import Ports
 from libs.common.commands import Busy, Commands
 from libs.common.decision import Actor, Input
-from libs.common.engine import Fate, Outcome
+from libs.common.fates import Fate, Outcome
 from libs.common.http.access import ROUTE
 from libs.common.http.idempotency import body_hash, command_id, etag
 from libs.common.http.problems import Problem, refused, unavailable

@@ -22,7 +22,7 @@ import structlog
 from libs.common import metrics
 from libs.common.clock import Ports
 from libs.common.decision import Input, derived_id
-from libs.common.engine import Fate, Outcome
+from libs.common.fates import Fate, Outcome
 from libs.common.mongo import Conflict, Unavailable
 from libs.common.telemetry import Tracer
 from services.notify.domain.delivering import (
@@ -243,6 +243,16 @@ class Sending:
             self._ports.clock.monotonic() - begun
         )
         metrics.PROVIDER_CALLS.labels(channel=self._channel, outcome=result.verdict).inc()
+        if result.verdict is not Verdict.SENT:
+            log.warning(
+                "not_taken",
+                channel=self._channel,
+                notification_id=due.notification_id,
+                attempt=attempt,
+                verdict=result.verdict,
+                reason=result.reason,
+                code=result.code,
+            )
         self._end(_Ended(due, attempt, result))
 
     def _end(self, ended: _Ended) -> None:

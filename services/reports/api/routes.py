@@ -11,7 +11,7 @@ import contextlib
 from collections import defaultdict
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime
 
@@ -57,6 +57,7 @@ def _policy(request: Request) -> ReportPolicy:
     return policy
 
 
+ReportId = Annotated[str, Path(max_length=128)]
 ReportStore = Annotated[Store, Depends(_store)]
 Policy = Annotated[ReportPolicy, Depends(_policy)]
 
@@ -103,7 +104,7 @@ async def held(caller: Caller, store: ReportStore, page: Paging, reads: Reads) -
 
 @router.get("/reports/{id}", response_model=ReportView)
 async def read(
-    request: Request, id: str, caller: Caller, store: ReportStore, policy: Policy, reads: Reads
+    request: Request, id: ReportId, caller: Caller, store: ReportStore, policy: Policy, reads: Reads
 ) -> Response:
     """One report, as its patient's side or the ordering department's staff may see it."""
     report = await store.report(caller.hospital, id)
@@ -130,7 +131,7 @@ async def read(
 
 
 @router.post("/reports/{id}/release", response_model=Released)
-async def release(request: Request, id: str, if_match: IfMatch) -> Response:
+async def release(request: Request, id: ReportId, if_match: IfMatch) -> Response:
     """A doctor has talked with the patient: what was critical or kept back may be read."""
     input = command(request, RELEASE, ReleaseReport(), subject=id, if_match=if_match)
     return answer(await submit(request, input))

@@ -14,7 +14,8 @@ from libs.common.bus import Producer
 from libs.common.clock import Ports
 from libs.common.decision import Input
 from libs.common.devstack.stack import Stack
-from libs.common.engine import Engine, Fate
+from libs.common.engine import Engine
+from libs.common.fates import Fate
 from libs.common.lease import Lease
 from libs.common.migrate import migrate
 from libs.common.mongo import Database

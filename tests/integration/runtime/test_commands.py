@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from libs.common.commands import Busy
-from libs.common.engine import Fate
+from libs.common.fates import Fate
 from tests.support.toy import Toy, tick_command
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from libs.common.commands import Busy
 from libs.common.decision import Refusal
-from libs.common.engine import Fate, Outcome
+from libs.common.fates import Fate, Outcome
 from libs.common.http.idempotency import body_hash, command_id, version_of
 from libs.common.http.problems import Problem
 from tests.support.access import client

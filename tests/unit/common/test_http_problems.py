@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from libs.common.decision import Common, Refusal
-from libs.common.engine import Fate, Outcome
+from libs.common.fates import Fate, Outcome
 from libs.common.http import words
 from libs.common.http.problems import Fault, Problem, of_validation, response
 from libs.common.mongo import Unavailable

@@ -10,8 +10,8 @@ from typing import Any
 
 from libs.common.devstack.day.cast import STAFF, Caller, Person
 from libs.common.devstack.day.context import Day
+from libs.common.devstack.day.hearing import eventually, require
 from libs.common.devstack.day.plan import Stay
-from libs.common.devstack.day.wire import eventually, require
 from libs.common.events import QuestionAnswered, QuestionAsked
 
 QUESTION = "医生您好，出院后第三天左手还有点麻，需要提前复查吗？"

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from libs.common.bus import BusError
-from libs.common.devstack.day.wire import Failed
+from libs.common.devstack.day.hearing import Failed
 from libs.common.devstack.part import Said, Tell
 
 PART = "day"

@@ -7,23 +7,17 @@ staff's list; who accepts is in the group, who declines is not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
-from libs.common.devstack.day.cast import OPS, STAFF, Caller, Person
+from libs.common.devstack.day.cast import OPS, STAFF, Person
 from libs.common.devstack.day.context import Day
-from libs.common.devstack.day.plan import Outcome, Stay
-from libs.common.devstack.day.wire import Failed, eventually, require
+from libs.common.devstack.day.hearing import eventually, require
+from libs.common.devstack.day.plan import Stay
 from libs.common.events import (
-    DischargeCancelled,
     EncounterDischarged,
-    GuardianLinked,
     InvitationDeclined,
     InvitationIssued,
-    InvitationWithdrawn,
-    LinkScope,
     MemberJoined,
-    Relationship,
 )
 
 INVITED = "invitation.issued"
@@ -36,8 +30,8 @@ ACCEPTING = 10
 class Discharges:
     def __init__(self, day: Day) -> None:
         self._day, self._wire, self._plan = day, day.wire, day.plan
-        #: encounter -> the discharge's event id and its trace.
-        self._sent: dict[str, str] = {}
+        #: encounter -> the discharge's event id, and the ``traceparent`` of its trace.
+        self.sent: dict[str, str] = {}
         self.traces: dict[str, str] = {}
         #: Who has joined: (stay, person, group).
         self.joined: list[tuple[Stay, Person, str]] = []
@@ -49,7 +43,7 @@ class Discharges:
             f"{len(stays)} patients leave hospital", f"{len(stays)} 位患者出院"
         ):
             for stay in stays:
-                await self._discharge(stay)
+                await self.discharge(stay)
                 await asyncio.sleep(PACE)
         invited = [s for s in stays if s.invited]
         async with self._day.step(
@@ -62,13 +56,13 @@ class Discharges:
             "无法邀请的列入工作人员待办，并注明原因",
         ):
             for stay in (self._plan.no_programme, self._plan.alone, self._plan.late):
-                await self._is_task(stay.outcome.value, stay)
+                await self.is_task(stay.outcome.value, stay)
 
-    async def _discharge(self, stay: Stay) -> None:
-        with self._wire.tracing(f"discharge from {stay.department}") as trace:
+    async def discharge(self, stay: Stay) -> None:
+        with self._wire.tracing(f"discharge from {stay.department}") as traceparent:
             (id,) = await self._wire.publish(stay.discharged())
-        self._sent[stay.encounter_id] = id
-        self.traces[stay.encounter_id] = trace
+        self.sent[stay.encounter_id] = id
+        self.traces[stay.encounter_id] = traceparent
 
     async def _is_invited(self, stay: Stay) -> None:
         for person in stay.invited:
@@ -90,7 +84,7 @@ class Discharges:
         require("/accept#token=" in (message["link"] or ""), f"{person.id} got a link")
         return str(message["link"])
 
-    async def _is_task(self, reason: str, stay: Stay) -> None:
+    async def is_task(self, reason: str, stay: Stay) -> None:
         nurses = [
             p for p in STAFF.values() if stay.department in p.departments and p.role == "nurse"
         ]
@@ -132,7 +126,7 @@ class Discharges:
     async def accept(self, stay: Stay, person: Person, count: int = 1) -> None:
         link = await self.link(person, count)
         body = {"token": link, "consent_to_rules": True, "consent_to_health_data": True}
-        with self._wire.tracing("an invitation is accepted"):
+        with self._wire.tracing("the invitation is accepted", self.traces[stay.encounter_id]):
             done = await self._wire.post(None, "enrollment", "/v1/invitations/accept", body)
         await self._wire.hears(MemberJoined, person_id=person.id, group_id=done["group_id"])
         self.joined.append((stay, person, done["group_id"]))
@@ -150,135 +144,32 @@ class Discharges:
         )
         require(problem["reason"] == "invitation_declined", problem["reason"])
 
-    # -- second thoughts ----------------------------------------------------------------
+    # -- nobody -------------------------------------------------------------------------
 
-    async def change_minds(self) -> None:
-        """Discharges that are taken back, a guardian who becomes known, a second stay."""
-        await asyncio.gather(
-            self._cancelled_while_open(),
-            self._cancelled_after_joining(),
-            self._cancelled_before_it_came(),
-            self._a_mother_becomes_known(),
-            self._a_member_is_not_invited_again(),
+    async def comes_to(self, outcome: str, encounter_id: str, traceparent: str) -> None:
+        """Enrollment has decided on the discharge, and nobody was invited by it."""
+        decided = await self._wire.outcome(traceparent, "enrollment", EncounterDischarged)
+        require(decided == outcome, f"{encounter_id} comes to {outcome}, not {decided}")
+        require(
+            not self._wire.heard(InvitationIssued, encounter_id=encounter_id),
+            f"{encounter_id} invited nobody",
         )
-
-    def _cancelled(self, stay: Stay, event_id: str) -> DischargeCancelled:
-        return DischargeCancelled(
-            encounter_id=stay.encounter_id,
-            patient_id=stay.patient.id,
-            discharge_event_id=event_id,
-            cancelled_at=self._day.now(),
-            reason="病情变化，继续住院",
-        )
-
-    async def _cancelled_while_open(self) -> None:
-        stay = self._plan.cancelled_open
-        async with self._day.step(
-            "a cancelled discharge withdraws its invitation; a later one invites again",
-            "撤销出院收回邀请；再次出院重新邀请",
-        ):
-            link = await self.link(stay.patient)
-            await self._wire.publish(self._cancelled(stay, self._sent[stay.encounter_id]))
-            await self._wire.hears(InvitationWithdrawn, encounter_id=stay.encounter_id)
-            body = {"token": link, "consent_to_rules": True}
-            problem = await self._wire.post(
-                None, "enrollment", "/v1/invitations/accept", body, expect=422
-            )
-            require(problem["reason"] == "invitation_withdrawn", problem["reason"])
-            await self._discharge(stay)
-            await self.accept(stay, stay.patient, count=2)
-
-    async def _cancelled_after_joining(self) -> None:
-        stay = self._plan.cancelled_joined
-        async with self._day.step(
-            "who has joined stays when the discharge is cancelled, and staff are told",
-            "已入群者在撤销出院后留在群内，并通知医护",
-        ):
-            await self._wire.publish(self._cancelled(stay, self._sent[stay.encounter_id]))
-            for staff in (STAFF["d-3001"], STAFF["n-4001"]):
-                await self._wire.told(
-                    staff.caller, "staff.discharge_cancelled", patient_id=stay.patient.id
-                )
-            await self._is_task("cancelled_after_joining", stay)
-            groups = await self._wire.items(stay.patient.caller, "messaging", "/v1/groups")
-            require(groups, "the member is still in the group")
-
-    async def _cancelled_before_it_came(self) -> None:
-        stay = self._plan.cancelled_first
-        async with self._day.step(
-            "a discharge whose cancellation came first invites nobody", "先到的撤销使出院不再邀请"
-        ):
-            discharged = self._wire.event(stay.discharged())
-            await self._wire.publish(self._cancelled(stay, discharged.id), discharged)
-
-    async def _a_mother_becomes_known(self) -> None:
-        stay, mother = self._plan.late, self._plan.late_guardian
-        async with self._day.step(
-            "a mother who becomes known after the discharge is invited", "出院后登记的母亲收到邀请"
-        ):
-            await self._wire.publish(
-                GuardianLinked(
-                    patient_id=stay.patient.id,
-                    person_id=mother.id,
-                    relationship=Relationship.MOTHER,
-                    scope=(LinkScope.FULL,),
-                    verified_by="household_register",
-                    linked_at=self._day.now(),
-                    contact=self._day.contact(mother),
-                )
-            )
-            await self._wire.hears(
-                InvitationIssued, encounter_id=stay.encounter_id, person_id=mother.id
-            )
-
-    async def _a_member_is_not_invited_again(self) -> None:
-        stay = self._plan.english
-        async with self._day.step(
-            "a member who leaves hospital again is not invited again",
-            "已是群成员的再次出院不再邀请",
-        ):
-            again = stay.discharged().model_copy(
-                update={"encounter_id": f"{stay.encounter_id}-2", "discharged_at": self._day.now()}
-            )
-            await self._wire.publish(again)
-
-    # -- at the end ---------------------------------------------------------------------
 
     async def nobody_else(self) -> None:
-        """The deceased, the transferred, the past: now that all is quiet, nobody was invited."""
+        """The deceased, the transferred, the past: nobody has heard anything."""
         plan = self._plan
-        silent = (plan.alone, plan.no_programme, plan.deceased, plan.transferred, plan.past)
         async with self._day.step(
-            "nobody else was invited: not after a death, a transfer, or long ago",
-            "其他人未被邀请：去世、转院、历史补录等",
+            "nobody is invited after a death, a transfer, or long ago",
+            "去世、转院、历史补录的出院不邀请任何人",
         ):
-            for stay in (*silent, plan.cancelled_first):
-                require(stay.outcome is not Outcome.INVITED, "the plan")
-                require(
-                    not self._wire.heard(InvitationIssued, encounter_id=stay.encounter_id),
-                    f"{stay.encounter_id} invited nobody",
-                )
-                require(
-                    not await self._wire.inbox(stay.patient.caller),
-                    f"{stay.patient.id} heard nothing",
-                )
-            again = f"{plan.english.encounter_id}-2"
-            require(
-                not self._wire.heard(InvitationIssued, encounter_id=again),
-                f"{again} invited nobody",
-            )
-            known = {s.encounter_id for s in (*plan.stays, plan.cancelled_first)}
-            sent = {e.data.encounter_id for e in self._wire.heard(EncounterDischarged)}  # type: ignore[attr-defined]
-            if not known <= sent:
-                raise Failed(f"not all discharges were heard: {sorted(known - sent)}")
-
-
-def first_with(joined: Sequence[tuple[Stay, Person, str]], department: str) -> tuple[Person, str]:
-    """The first member of a group of the department, and the group."""
-    return next((p, g) for s, p, g in joined if s.department == department)
-
-
-def staff_of(department: str, role: str) -> Caller:
-    return next(
-        p.caller for p in STAFF.values() if p.role.value == role and department in p.departments
-    )
+            for outcome, stay in (
+                ("deceased", plan.deceased),
+                ("transferred", plan.transferred),
+                ("backfill", plan.past),
+                ("no_guardian", plan.alone),
+                ("no_programme", plan.no_programme),
+            ):
+                traceparent = self.traces[stay.encounter_id]
+                await self.comes_to(outcome, stay.encounter_id, traceparent)
+                heard = await self._wire.inbox(stay.patient.caller)
+                require(not heard, f"{stay.patient.id} heard nothing")

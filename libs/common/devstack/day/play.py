@@ -12,19 +12,22 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from libs.common.devstack.day.cast import STAFF, Casting, Patient
+from libs.common.devstack.day.changes import Changes
 from libs.common.devstack.day.context import Day
 from libs.common.devstack.day.conversation import Conversation
 from libs.common.devstack.day.diary import Diary, StepFailed
 from libs.common.devstack.day.discharges import Discharges
+from libs.common.devstack.day.hearing import eventually, require
 from libs.common.devstack.day.plan import Plan, Planning
 from libs.common.devstack.day.renewals import Renewals
 from libs.common.devstack.day.results import Results
-from libs.common.devstack.day.wire import Wire, eventually, require
+from libs.common.devstack.day.wire import Wire
 from libs.common.devstack.stack import Stack
 from libs.common.devstack.timeline import Timeline
 from libs.common.events import (
     GuardianLinked,
     LinkScope,
+    NotificationFailed,
     PatientRegistered,
     PractitionerRegistered,
     Relationship,
@@ -45,7 +48,7 @@ async def play(stack: Stack, timeline: Timeline) -> int:
     seed = int(os.environ.get("DAY_SEED") or (datetime.now(UTC) - EPOCH).total_seconds())
     diary = Diary(timeline.tell)
     began = asyncio.get_running_loop().time()
-    async with Wire.of(stack) as wire:
+    async with Wire.to(stack) as wire:
         try:
             await _play(wire, diary, seed)
         except* StepFailed:
@@ -92,7 +95,7 @@ async def _stays(day: Day, discharges: Discharges) -> None:
     await discharges.answer()
     async with asyncio.TaskGroup() as acts:
         acts.create_task(Conversation(day, tuple(discharges.joined)).play())
-        acts.create_task(discharges.change_minds())
+        acts.create_task(Changes(day, discharges).play())
 
 
 def _for_reports(plan: Plan) -> tuple[list[Patient], Patient]:
@@ -172,12 +175,15 @@ async def _is_shown(day: Day, discharges: Discharges) -> None:
     async with day.step(
         "one discharge is one trace through the services", "一次出院是贯穿各服务的一条追踪"
     ):
-        trace = discharges.traces[english.encounter_id]
+        trace = discharges.traces[english.encounter_id][3:35]
 
         async def traced() -> bool:
             answer = await wire.call(None, "GET", "page", f"/api/traces/{trace}", expect=None)
             found = answer.json()["services"] if answer.status_code == 200 else []
-            return {"enrollment", "notify"} <= set(found)
+            return set(found) >= SERVICES_OF_A_DISCHARGE
 
-        await eventually("its trace goes through enrollment and notify", traced)
-    require(not wire.dead_letters, f"no dead letters, but {wire.dead_letters[:3]}")
+        await eventually(f"its trace goes through {sorted(SERVICES_OF_A_DISCHARGE)}", traced)
+    async with day.step("nothing was set aside, no channel gave up", "没有死信，没有发送失败"):
+        require(not wire.dead_letters, f"no dead letters, but {wire.dead_letters[:3]}")
+        failed = wire.heard(NotificationFailed)
+        require(not failed, f"no channel failed, but {len(failed)} did")

@@ -11,7 +11,7 @@ from typing import Any
 
 from libs.common.devstack.day.cast import DEPARTMENTS, DOCTORS, PHARMACIST, Caller, Patient
 from libs.common.devstack.day.context import Day
-from libs.common.devstack.day.wire import eventually, require
+from libs.common.devstack.day.hearing import eventually, require
 from libs.common.events import (
     Department,
     Medication,

@@ -13,7 +13,8 @@ from typing import Any
 
 from libs.common.devstack.day.cast import DOCTORS, Patient
 from libs.common.devstack.day.context import Day
-from libs.common.devstack.day.wire import HOSPITAL, eventually, require
+from libs.common.devstack.day.hearing import eventually, require
+from libs.common.devstack.day.wire import HOSPITAL
 from libs.common.events import (
     Hold,
     Interpretation,

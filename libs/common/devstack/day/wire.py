@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self
 
 import httpx
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from libs.common import bus, telemetry
-from libs.common.bus import BusError
 from libs.common.clock import Ports
-from libs.common.cloudevents import CloudEvent, Undecodable, UnknownType, decode, encode
+from libs.common.cloudevents import CloudEvent, encode
 from libs.common.dev_issuer import DevelopmentIssuer
-from libs.common.devstack import topics
 from libs.common.devstack.day.cast import Caller
+from libs.common.devstack.day.hearing import DEADLINE, Failed, Hearing, eventually
 from libs.common.devstack.places import SERVICES
 from libs.common.devstack.stack import Stack
 from libs.common.events import Event
@@ -31,18 +28,9 @@ from libs.common.events import Event
 HOSPITAL = "h1"
 #: The hospital's information system, as the ``source`` of its events.
 HIS = f"/hospitals/{HOSPITAL}/his"
-#: Seconds within which anything must have happened. Far more than it takes: the machine may
-#: be busy.
-DEADLINE = 30.0
-LOOK_EVERY = 0.2
+PROPAGATOR = TraceContextTextMapPropagator()
 
 Query = Mapping[str, str | int]
-E = TypeVar("E", bound=Event)
-T = TypeVar("T")
-
-
-class Failed(Exception):
-    """What should have been and was not, in words for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +41,8 @@ class _Row:
     headers: list[tuple[str, bytes]]
 
 
-class Wire:
-    """``async with Wire.of(stack) as wire``: everything between the day and the platform."""
+class Wire(Hearing):
+    """``async with Wire.to(stack) as wire``: everything between the day and the platform."""
 
     def __init__(
         self,
@@ -65,52 +53,44 @@ class Wire:
         *,
         idempotent: bool = True,
     ) -> None:
+        super().__init__(bootstrap)
         self.services, self.page, self.issuer = services, page, issuer
         self.ports = Ports()
-        self._bootstrap, self._idempotent = bootstrap, idempotent
+        self._http = httpx.AsyncClient(timeout=DEADLINE, trust_env=False)
+        self._producer = bus.Producer(bootstrap, idempotent=idempotent)
+        self._telemetry = telemetry.setup("hospital", endpoint=page, install=False)
+        self._tracer = self._telemetry.provider.get_tracer(__name__)
         self._tokens: dict[Caller, str] = {}
-        self._heard: defaultdict[type[Event], list[CloudEvent]] = defaultdict(list)
-        self._news = asyncio.Event()
-        self._began = 0
-        self._known: set[tuple[str, str]] = set()
-        #: (topic, reason) of every dead letter since the beginning.
-        self.dead_letters: list[tuple[str, str]] = []
 
     @classmethod
-    def of(cls, stack: Stack) -> Wire:
-        return cls(
+    @contextlib.asynccontextmanager
+    async def to(cls, stack: Stack) -> AsyncIterator[Self]:
+        """Connected to all of ``stack``, hearing what is told from now on."""
+        wire = cls(
             stack.bootstrap,
             {name: stack.service_url(name) for name in SERVICES},
             f"http://127.0.0.1:{stack.ports.page}",
             stack.issuer(),
             idempotent=stack.environment.get("KAFKA_IDEMPOTENCE") != "off",
         )
-
-    async def __aenter__(self) -> Self:
-        self._began = time.time_ns() // 1_000_000
-        self._http = httpx.AsyncClient(timeout=DEADLINE, trust_env=False)
-        self._telemetry = telemetry.setup("hospital", endpoint=self.page, install=False)
-        self._tracer = self._telemetry.provider.get_tracer(__name__)
-        self._producer = bus.Producer(self._bootstrap, idempotent=self._idempotent)
-        await self._producer.start()
-        self._listening = asyncio.create_task(self._listen(), name="day-listens")
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError, BusError):
-            await self._listening
-        await self._producer.abandon()
-        await self._http.aclose()
-        await asyncio.to_thread(self._telemetry.shutdown)
+        try:
+            await wire._producer.start()
+            async with wire.listening():
+                yield wire
+        finally:
+            await wire._producer.abandon()
+            await wire._http.aclose()
+            await asyncio.to_thread(wire._telemetry.shutdown)
 
     # -- systems ------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def tracing(self, name: str) -> Iterator[str]:
-        """What is published and called inside belongs to one trace, whose id this yields."""
-        with self._tracer.start_as_current_span(name) as span:
-            yield f"{span.get_span_context().trace_id:032x}"
+    def tracing(self, name: str, goes_on: str = "") -> Iterator[str]:
+        """What is published and called inside belongs to one trace: a new one, or that of the
+        ``traceparent`` that ``goes_on``. Yields a ``traceparent``."""
+        before = PROPAGATOR.extract({"traceparent": goes_on})
+        with self._tracer.start_as_current_span(name, context=before):
+            yield telemetry.current_traceparent() or ""
 
     def event(self, data: Event, *, id: str = "", source: str = HIS) -> CloudEvent:
         """``data`` as the hospital's system sends it now."""
@@ -138,54 +118,22 @@ class Wire:
             taken = set(map(id, await self._producer.send(rows)))
             rows = [r for r in rows if id(r) not in taken]
 
-    # -- what is told -------------------------------------------------------------------
+    async def outcome(self, traceparent: str, service: str, kind: type[Event]) -> str:
+        """What ``service`` made of the event of this class in a trace, as its span tells."""
+        path = f"/api/traces/{traceparent[3:35]}"
 
-    async def _listen(self) -> None:
-        names = [t.name for t in topics.specs()]
-        while True:
-            try:
-                records = bus.read_all(self._bootstrap, names)
-                async with aclosing(records):  # type: ignore[type-var]
-                    async for record in records:
-                        if record.timestamp >= self._began:
-                            self._hear(record)
-            except BusError:
-                await asyncio.sleep(1)
+        async def look() -> Any:
+            answer = await self.call(None, "GET", "page", path, expect=None)
+            spans = answer.json()["spans"] if answer.status_code == 200 else ()
+            return [
+                s["attributes"]["lianxin.outcome"]
+                for s in spans
+                if s["service"] == service
+                and s["attributes"].get("cloudevents.event_type") == kind.TYPE
+            ]
 
-    def _hear(self, record: bus.Record) -> None:
-        if record.topic.endswith(".dlq"):
-            reason = dict(record.headers).get("dlq_reason", b"").decode(errors="replace")
-            self.dead_letters.append((record.topic, reason))
-        else:
-            with contextlib.suppress(Undecodable, UnknownType):
-                event = decode(record.headers, record.value)
-                if (event.source, event.id) not in self._known:  # they may come twice
-                    self._known.add((event.source, event.id))
-                    self._heard[type(event.data)].append(event)
-        self._news.set()
-        self._news = asyncio.Event()
-
-    def heard(self, kind: type[E], **fields: object) -> list[CloudEvent]:
-        """The events of one class since the beginning whose data have these fields."""
-        return [e for e in self._heard[kind] if _has(e.data, fields)]
-
-    async def hears(
-        self, kind: type[E], what: str = "", within: float = DEADLINE, **fields: object
-    ) -> E:
-        """The first such event, which must come; ``what`` says so to people."""
-        try:
-            async with asyncio.timeout(within):
-                seen = 0
-                while True:
-                    news, events = self._news, self._heard[kind]
-                    for event in events[seen:]:
-                        if _has(event.data, fields):
-                            return cast(E, event.data)
-                    seen = len(events)
-                    await news.wait()
-        except TimeoutError:
-            told = what or f"{kind.TYPE} with {fields}"
-            raise Failed(f"{told}: not told within {within:.0f} s") from None
+        found = await eventually(f"{service} has decided on {kind.TYPE}", look)
+        return str(found[0])
 
     # -- people -------------------------------------------------------------------------
 
@@ -282,27 +230,3 @@ class Wire:
             return found[0] if len(found) >= count else None
 
         return await eventually(f"{who.id} is told “{template}” ({count})", look)
-
-
-async def eventually(
-    what: str, look: Callable[[], Awaitable[T | None]], within: float = DEADLINE
-) -> T:
-    """What ``look`` finds, which must come to be within ``within`` seconds."""
-    until = time.monotonic() + within
-    while True:
-        found = await look()
-        if found:
-            return found
-        if time.monotonic() > until:
-            raise Failed(f"{what}: not within {within:.0f} s")
-        await asyncio.sleep(LOOK_EVERY)
-
-
-def require(holds: object, what: str) -> None:
-    """``what`` must be so."""
-    if not holds:
-        raise Failed(f"not so: {what}")
-
-
-def _has(data: Event, fields: Mapping[str, object]) -> bool:
-    return all(getattr(data, name) == value for name, value in fields.items())

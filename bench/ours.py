@@ -1,0 +1,54 @@
+"""What does an event cost on our own path?
+
+consume -> decode -> load -> decide -> save -> relay -> produce, with the same parts that
+the services are made of, and with telemetry as the services have it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from prometheus_client import Counter
+
+from bench.world import MeteredClient, MeteredProducer, World
+from libs.common import metrics, telemetry
+from libs.common.mongo import Database
+from tests.support.toy import Replica
+
+
+async def ours(world: World) -> None:
+    toy, meter = world.toy, world.meter
+    traces = telemetry.setup("bench", endpoint=world.otlp)
+    database = Database(toy.mongo_url, toy.name, spans=traces.mongo)
+
+    def producer() -> MeteredProducer:
+        made = MeteredProducer(world.bootstrap)
+        made.meter = meter
+        return made
+
+    def client(
+        *positional: Any, revoked: Callable[[], Awaitable[None]], **named: Any
+    ) -> MeteredClient:
+        made = MeteredClient(*positional, revoked=revoked, **named)
+        made.meter = meter
+        return made
+
+    replica = Replica(toy, database, tracer=traces.tracer, producer=producer, client=client)
+    await replica.lease.step()
+    replica.start("relay", "lease", "consumer")
+    await meter.all_acknowledged()
+    await replica.consumer.stop()
+    await replica.relay.flush(5)
+    await replica.kill()
+    await asyncio.to_thread(traces.shutdown)  # the export of the last spans counts, too
+    meter.finish()
+    if lost := _count(metrics.SPANS_LOST):
+        raise RuntimeError(f"{lost:.0f} spans were not exported")
+    await database.close()
+
+
+def _count(counter: Counter) -> float:
+    samples = [sample for family in counter.collect() for sample in family.samples]
+    return sum(sample.value for sample in samples if sample.name.endswith("_total"))

@@ -1,0 +1,290 @@
+"""The platform as an installation runs it, for tests that harm it.
+
+Five services, enrollment twice, are child processes over a broker and a database of their
+own. ``Hospital`` is what one test has of it: a tenant of its own that publishes, calls and
+looks into topics and collections, and does not give up while parts are away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import shutil
+import signal
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+import yaml
+from aiokafka.errors import KafkaError
+
+from libs.common.bus import BusError, Producer
+from libs.common.clock import Ports
+from libs.common.cloudevents import CloudEvent, encode
+from libs.common.devstack.places import ROOT, SERVICES, free_ports
+from libs.common.devstack.stack import Stack
+from libs.common.events import Event
+from libs.common.mongo import Database, Row, Unavailable
+from tests.support import topics
+
+T = TypeVar("T")
+
+#: Everything that is killed, in turn; two of enrollment.
+REPLICAS = (*SERVICES, "enrollment-2")
+PARTS = (*REPLICAS, "kafka", "mongo")
+GROUPS: Mapping[str, Sequence[str]] = {
+    f"lianxin.{name}": import_module(f"services.{name}.main").SPEC.topics for name in SERVICES
+}
+#: The programme whose groups are full after so many; the others have the usual limit.
+SMALL = ("cardio", 5)
+#: Seconds for all that was left undone to be done again. A consumer that was killed is
+#: missed by its group for 15 s; the machine may be busy.
+PATIENCE = 150.0
+
+
+def policies(folder: Path) -> Path:
+    """The policies as they are, but for one small group and short waits for providers."""
+    copy = folder / "policies"
+    shutil.copytree(ROOT / "policies", copy)
+    programme, limit = SMALL
+    with (copy / "programmes" / f"{programme}.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"group_limit: {limit}\n")
+    for path in (copy / "notify").glob("*.yaml"):
+        figures = yaml.safe_load(path.read_bytes())
+        for channel in figures["channels"].values():
+            channel |= {"first": 1, "cap": 3}
+        path.write_text(yaml.safe_dump(figures), encoding="utf-8")
+    return copy
+
+
+@dataclass(frozen=True)
+class Platform:
+    """All of it, running; ``smtp`` and ``webhook`` are where providers are expected."""
+
+    stack: Stack
+    smtp: int
+    webhook: int
+
+    @classmethod
+    def over(cls, stack: Stack) -> Platform:
+        """Start the services over ``stack``, whose broker and database run."""
+        smtp, webhook = free_ports(2)
+        stack.environment |= {
+            "POLICIES_DIR": str(policies(stack.folder)),
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(smtp),
+            "SMTP_SECURITY": "none",
+            "SMTP_FROM": "lianxin@hospital.example",
+            "SMTP_TIMEOUT": "2",
+            "WEBHOOK_SECRET": "whsec_" + base64.b64encode(b"k" * 32).decode(),
+            "WEBHOOK_ALLOW_PRIVATE": "true",
+            "WEBHOOK_TIMEOUT": "2",
+            "LOG_LEVEL": "INFO",
+        }
+        stack.migrate(*SERVICES)
+        for name in SERVICES:
+            stack.start_service(name, wait=False)
+        stack.start_service("enrollment", replica=2, wait=False)
+        stack.wait_ready(*REPLICAS)
+        return cls(stack, smtp, webhook)
+
+    def heal(self) -> None:
+        """What an earlier test left down comes up again, so that one failure is one failure."""
+        for name in ("kafka", "mongo", *REPLICAS):
+            if not self.stack.parts[name].running():
+                self.stack.parts[name].start()
+        self.stack.wait_ready(*PARTS)
+
+    async def kill(self, part: str, sig: signal.Signals = signal.SIGKILL) -> None:
+        await asyncio.to_thread(self.stack.kill, part, sig)
+
+    async def start(self, part: str, *, wait: bool = True) -> None:
+        await asyncio.to_thread(self.stack.restart, part, wait=wait)
+
+    async def metrics(self, replica: str, name: str) -> float:
+        """The sum of a metric of one process over its labels."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.get(f"{self.stack.service_url(replica)}/metrics")
+        lines = [x for x in answer.text.splitlines() if x.startswith((f"{name} ", f"{name}{{"))]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """One record as bytes, for what is no event."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class Hospital:
+    """``async with Hospital(platform) as h``: one tenant, from outside and from inside."""
+
+    def __init__(self, platform: Platform, id: str = "") -> None:
+        self.platform, self.stack = platform, platform.stack
+        self.id = id or f"h{uuid.uuid4().hex[:8]}"
+        self.ports = Ports()
+        self._issuer = self.stack.issuer()
+        self._tokens: dict[tuple[str, ...], str] = {}
+        self._producer: Producer | None = None
+        self._sending = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        self.http = httpx.AsyncClient(timeout=30, trust_env=False)
+        self._databases = {n: Database(self.stack.mongo_url, f"lianxin_{n}") for n in SERVICES}
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._producer is not None:
+            await self._producer.abandon()
+        await self.http.aclose()
+        for database in self._databases.values():
+            await database.close()
+
+    # -- as a system of the hospital ----------------------------------------------------
+
+    def event(self, data: Event, id: str = "", **changes: Any) -> CloudEvent:
+        event = CloudEvent(
+            id=id or str(uuid.uuid4()),
+            source=f"/hospitals/{self.id}/his",
+            type=data.TYPE,
+            subject=str(getattr(data, data.SUBJECT)),
+            time=self.ports.clock.now(),
+            hospital=self.id,
+            data=data,
+        )
+        return event._replace(**changes)
+
+    async def publish(self, *given: Event | CloudEvent | Raw) -> None:
+        """Until the broker has acknowledged every one, however long it is away."""
+        rows = []
+        for item in given:
+            if isinstance(item, Raw):
+                rows.append(item)
+            else:
+                event = item if isinstance(item, CloudEvent) else self.event(item)
+                rows.append(Raw(event.data.TOPIC, *encode(event)))
+        async with self._sending:
+            while rows:
+                try:
+                    if self._producer is None:
+                        producer = Producer(self.stack.bootstrap)
+                        await producer.start()
+                        self._producer = producer
+                    taken = set(map(id, await self._producer.send(rows)))
+                    rows = [r for r in rows if id(r) not in taken]
+                except BusError:
+                    if self._producer is not None:
+                        await self._producer.abandon()
+                        self._producer = None
+                    await asyncio.sleep(0.3)
+
+    # -- as a person --------------------------------------------------------------------
+
+    def headers(self, person: str, *roles: str, departments: Sequence[str] = ()) -> dict[str, str]:
+        key = (person, *roles, "", *departments)
+        if key not in self._tokens:
+            self._tokens[key] = self._issuer.token(
+                person=person, hospital=self.id, roles=roles, departments=departments
+            )
+        return {"Authorization": f"Bearer {self._tokens[key]}"}
+
+    async def call(
+        self,
+        method: str,
+        replica: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        key: str = "",
+    ) -> httpx.Response:
+        """One request, as it is answered."""
+        told = {"Idempotency-Key": key} if key else {}
+        url = self.stack.service_url(replica) + path
+        return await self.http.request(method, url, json=body, headers={**told, **(headers or {})})
+
+    async def insist(self, method: str, replica: str, path: str, **more: Any) -> httpx.Response:
+        """The same request until it is answered: what a good client does meanwhile."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                answer = await self.call(method, replica, path, **more)
+                if answer.status_code != 503 or time.monotonic() > until:
+                    return answer
+            except httpx.TransportError:
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(0.3)
+
+    # -- from inside --------------------------------------------------------------------
+
+    def database(self, service: str) -> Database:
+        return self._databases[service]
+
+    async def rows(self, service: str, collection: str, **where: Any) -> list[Row]:
+        database = self._databases[service]
+        query = {"hospital": self.id, **where}
+        return await database.find_rows(database.raw(collection), query)
+
+    async def standing(self, *names: str) -> list[CloudEvent]:
+        """All of the hospital's events on these topics, as often as they stand there."""
+        return topics.events(await topics.standing(self.stack.bootstrap, *names), self.id)
+
+    async def letters(self) -> list[tuple[str, dict[str, bytes]]]:
+        """The hospital's dead letters: (topic, headers)."""
+        names = [f"{group}.dlq" for group in GROUPS]
+        records = await topics.standing(self.stack.bootstrap, *names)
+        found = [(r.topic, dict(r.headers)) for r in records]
+        return [(t, h) for t, h in found if h.get("ce_hospital") == self.id.encode()]
+
+    async def settled(self, within: float = PATIENCE) -> None:
+        """Everything that was published has been handled, told on and called out."""
+        left = ""
+
+        async def nothing() -> bool:
+            nonlocal left
+            before = await self._left()
+            lags = await topics.behind(self.stack.bootstrap, GROUPS)
+            # Again after the lags: what a consumer wrote meanwhile must be out, too.
+            left = before or await self._left() or str({g: n for g, n in lags.items() if n} or "")
+            return not left
+
+        try:
+            await eventually(nothing, within, every=0.5)
+        except TimeoutError:
+            raise AssertionError(f"not settled within {within:.0f} s: {left}") from None
+
+    async def _left(self) -> str:
+        for service, database in self._databases.items():
+            if rows := await database.find_rows(database.raw("outbox"), {}, limit=1):
+                return f"{service} has not sent {rows[0]['topic']}"
+        calls = await self.rows("notify", "deliveries", next_attempt_at={"$ne": None})
+        return f"{len(calls)} deliveries are under way" if calls else ""
+
+
+async def eventually(
+    look: Callable[[], Awaitable[T]], within: float = PATIENCE, every: float = 0.2
+) -> T:
+    """The first true answer of ``look``; while parts are away it has none."""
+    async with asyncio.timeout(within):
+        while True:
+            try:
+                if found := await look():
+                    return found
+            except (Unavailable, BusError, KafkaError, httpx.TransportError, OSError):
+                pass
+            await asyncio.sleep(every)

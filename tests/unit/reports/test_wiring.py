@@ -1,0 +1,97 @@
+"""Do the parts of reports fit together, and is what happens counted?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from libs.common import metrics
+from libs.common.decision import Common, Input
+from libs.common.events import Event, Hold, ReportKind, ReportStatus
+from libs.common.http.words import without_text
+from services.reports.api.routes import TEXTS
+from services.reports.domain import telling
+from services.reports.domain.arrival import Reason
+from services.reports.domain.policy import ReportPolicies
+from services.reports.domain.report import Why
+from services.reports.main import SPEC, count, load_policy
+from services.reports.settings import Settings
+from tests.unit.reports.given import NOW, content, hospital, patient, policies
+
+
+def test_every_refusal_is_told_in_both_languages() -> None:
+    assert without_text(TEXTS, [*Reason, Why.WITHDRAWN, *Common]) == set()
+
+
+def test_notify_has_a_text_for_whatever_reports_asks_it_to_tell() -> None:
+    known: set[str] = set()
+    for file in Path("policies/templates").glob("*.yaml"):
+        known |= yaml.safe_load(file.read_text(encoding="utf-8"))["templates"].keys()
+    assert {telling.READY, telling.CORRECTED, telling.CRITICAL, telling.WITHDRAWN} <= known
+
+
+def test_reports_reads_the_topics_of_the_events_that_it_handles() -> None:
+    handled = {h.data.TOPIC for h in SPEC.handlers.values() if issubclass(h.data, Event)}
+    assert handled == set(SPEC.topics)
+
+
+def _counted(metric: str, **labels: str) -> float:
+    return metrics.REGISTRY.get_sample_value(metric, labels) or 0.0
+
+
+def _count(event: Event) -> None:
+    case = hospital()
+    case.event(patient())
+    input: Input = case.event_input(event)
+    count(input, case.send(input))
+
+
+def test_a_release_is_counted_by_kind() -> None:
+    before = _counted("reports_released_total", kind="imaging")
+    _count(content(kind=ReportKind.IMAGING))
+    assert _counted("reports_released_total", kind="imaging") == before + 1
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (content(status=ReportStatus.PRELIMINARY), "preliminary"),
+        (content(hold=Hold(on=True)), "held"),
+        (content(critical=True), "critical"),
+        (content(kind=ReportKind.PATHOLOGY), "talk_first"),
+    ],
+)
+def test_what_is_kept_back_is_counted_by_reason(event: Event, reason: str) -> None:
+    before = _counted("reports_held_total", reason=reason)
+    _count(event)
+    assert _counted("reports_held_total", reason=reason) == before + 1
+
+
+# -- dated policies ---------------------------------------------------------------------
+
+FILE = yaml.safe_load(Path("policies/reports/2026-01-01.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_policy_of_the_hospitals_day_holds() -> None:
+    later = {**FILE, "version": "later", "in_force_from": "2026-06-01"}
+    loaded = ReportPolicies([later, FILE], policies().versions[0].zone)
+    midnight = NOW.replace(month=5, day=31, hour=16)  # 1 June in Shanghai
+    assert loaded.at(midnight.replace(hour=15)).version == FILE["version"]
+    assert loaded.at(midnight).version == "later"
+    assert loaded.at(NOW.replace(year=2020)).version == FILE["version"]
+
+
+@pytest.mark.parametrize("files", [[], [FILE, FILE], [FILE, {**FILE, "version": "same day"}]])
+def test_versions_that_can_not_be_told_apart_are_a_mistake(files: list[object]) -> None:
+    with pytest.raises(ValueError, match="of its own"):
+        ReportPolicies(files, policies().versions[0].zone)  # type: ignore[arg-type]
+
+
+def test_a_misspelt_rule_is_a_mistake(tmp_path: Path) -> None:
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(yaml.safe_dump({**FILE, "bakfill": {}}), encoding="utf-8")
+    with pytest.raises(ValueError, match="bakfill"):
+        load_policy(Settings(policies_dir=tmp_path))
