@@ -93,6 +93,34 @@ R = TypeVar("R", bound=Outgoing)
 cached_partition = lru_cache(maxsize=65_536)(partition_for)
 
 
+async def _ended(stopping: Awaitable[object], seconds: float) -> bool:
+    """Whether a client has come to its end well and in time.
+
+    aiokafka awaits tasks that it has cancelled itself, and their CancelledError comes out
+    although nobody has cancelled us (aio-libs/aiokafka#647). Only ours is passed on.
+    """
+    try:
+        await asyncio.wait_for(stopping, seconds)
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return False
+    return True
+
+
+def _cancel_tasks(*parts: object) -> None:
+    """End what a client that could not end well has left running: a sender that goes on
+    sending, a heartbeat that keeps a member in the group which reads nothing."""
+    for part in parts:
+        for value in () if part is None else list(vars(part).values()):
+            for task in list(value) if isinstance(value, set) else (value,):
+                if isinstance(task, asyncio.Task):
+                    task.cancel()
+
+
 class Producer:
     """An idempotent producer. After any error it must be thrown away and made anew."""
 
@@ -157,11 +185,14 @@ class Producer:
             raise BusError(type(error).__name__) from error
 
     async def abandon(self) -> None:
-        """Stop without caring for what is unsent; it will be sent again from the outbox."""
-        try:
-            await self.stop()
-        except BusError:
-            return
+        """Stop at once, whatever is unsent; it will be sent again from the outbox.
+
+        The client's own stop() waits for the broker first (aio-libs/aiokafka#1013) and, when
+        that is given up, leaves a sender behind that goes on with what it has.
+        """
+        client, self._client._closed = self._client, True
+        _cancel_tasks(client._sender)
+        await _ended(client.client.close(), 5)
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -256,10 +287,11 @@ class ConsumerClient:
             raise BusError(type(error).__name__) from error
 
     async def stop(self) -> None:
-        try:
-            await asyncio.wait_for(self._client.stop(), 10)
-        except (KafkaError, OSError, TimeoutError):
-            return  # the group notices by the missing heartbeat
+        """Leave the group if the broker answers; else it notices by the missing heartbeat."""
+        client = self._client
+        if not await _ended(client.stop(), 10):
+            _cancel_tasks(client._coordinator, client._fetcher)
+            await _ended(client._client.close(), 5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,8 +201,13 @@ class Runtime:
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         try:
-            for done in asyncio.as_completed(tasks):
-                await done
+            running = set(tasks)
+            while running:
+                ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    if task.cancelled():  # by a library: then nobody else would notice
+                        raise RuntimeError(f"{task.get_name()} was cancelled")
+                    task.result()
         except Exception:
             # A half-running service would look healthy; a restart is the honest answer.
             log.exception("part_failed", service=self.spec.name)

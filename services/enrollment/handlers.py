@@ -13,9 +13,8 @@ from libs.common.events import (
     PatientDeceased,
     PatientMerged,
 )
-from services.enrollment.domain import desk, discharge, joining, relations
-from services.enrollment.domain.consent import ConsentAction
-from services.enrollment.domain.invitation import EXPIRE_TIMER
+from services.enrollment.domain import consent, desk, discharge, joining, relations
+from services.enrollment.domain.issuing import EXPIRE_TIMER
 
 HANDLERS: dict[str, Handler] = {
     # events of the hospital
@@ -41,15 +40,15 @@ HANDLERS: dict[str, Handler] = {
     joining.MEMBERSHIP_LEAVE: Handler(
         joining.MembershipCommand, joining.needs_leave, joining.decide_leave
     ),
-    joining.CONSENT_WITHDRAW: Handler(
-        joining.ConsentCommand,
-        joining.needs_consent,
-        partial(joining.decide_consent, ConsentAction.WITHDRAW),
+    consent.CONSENT_WITHDRAW: Handler(
+        consent.ConsentCommand,
+        consent.needs_consent,
+        partial(consent.decide_consent, consent.ConsentAction.WITHDRAW),
     ),
-    joining.CONSENT_GIVE: Handler(
-        joining.ConsentCommand,
-        joining.needs_consent,
-        partial(joining.decide_consent, ConsentAction.GIVE),
+    consent.CONSENT_GIVE: Handler(
+        consent.ConsentCommand,
+        consent.needs_consent,
+        partial(consent.decide_consent, consent.ConsentAction.GIVE),
     ),
     # staff
     desk.INVITATION_REISSUE: Handler(

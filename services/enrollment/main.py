@@ -1,4 +1,12 @@
-"""How is enrollment put together? ``python -m services.enrollment.main``"""
+"""How is enrollment put together? ``python -m services.enrollment.main``
+
+It hears who leaves hospital (``hospital.encounters``) and who belongs to whom
+(``hospital.patients``), invites the patient or a child's guardians to the group of the
+matching programme (``policies/programmes``), and answers for invitations, memberships,
+seats and consents. It tells so on ``enrollment.events`` and ``enrollment.groups``, and asks
+notify to tell people on ``notify.requests``. Rules: ``domain``, one file for each thing
+that happens; start with ``domain/discharge.py``.
+"""
 
 from __future__ import annotations
 

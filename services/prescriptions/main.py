@@ -9,7 +9,7 @@ import yaml
 from libs.common import metrics, service
 from libs.common.decision import Answer, Input
 from libs.common.service import ServiceSpec
-from services.prescriptions.api import ACCESS, TEXTS, router
+from services.prescriptions.api import acting, reading
 from services.prescriptions.domain.documents import Refill, Status
 from services.prescriptions.domain.policy import RenewalPolicies
 from services.prescriptions.handlers import DOCTOR_DECISION, HANDLERS
@@ -41,9 +41,9 @@ SPEC = ServiceSpec(
     topics=("hospital.prescriptions", "hospital.patients", "enrollment.events"),
     handlers=HANDLERS,
     collections=COLLECTIONS,
-    routers=(router,),
-    access=ACCESS,
-    texts=TEXTS,
+    routers=(acting.router, reading.router),
+    access={**acting.ACCESS, **reading.ACCESS},
+    texts=acting.TEXTS,
     policy=load_policy,
     observe=count,
 )

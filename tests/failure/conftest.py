@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 
@@ -32,6 +33,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 def platform(running: Platform) -> Platform:
     """All parts up, whatever the test before has left."""
     logs.configure("test", level="ERROR")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # tells each failed connection
     running.heal()
     return running
 

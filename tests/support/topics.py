@@ -28,8 +28,8 @@ async def _reader(bootstrap: str, topics: Iterable[str]) -> AsyncIterator[AIOKaf
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )
-    await client.start()
     try:
+        await client.start()
         yield client
     finally:
         await client.stop()
@@ -56,8 +56,8 @@ async def standing(bootstrap: str, *topics: str) -> list[Record]:
 async def behind(bootstrap: str, groups: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Of each group, how many records of its topics it has not committed yet."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
     try:
+        await admin.start()
         at = await ends(bootstrap, sorted({t for topics in groups.values() for t in topics}))
         lags = {}
         for group, topics in groups.items():

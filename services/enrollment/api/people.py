@@ -30,7 +30,7 @@ from services.enrollment.api.views import (
     MembershipView,
     Preview,
 )
-from services.enrollment.domain import joining
+from services.enrollment.domain import consent, joining
 from services.enrollment.domain.group import Group
 from services.enrollment.domain.invitation import Invitation, InvitationStatus, hospital_of
 from services.enrollment.domain.joining import OVER, Accept, Bearer
@@ -161,15 +161,15 @@ async def my_consents(caller: Caller, store: FromStore, page: Paging, reads: Rea
 @router.post("/consents/{id}/withdraw", tags=["consents"], response_model=ConsentChanged)
 async def withdraw(request: Request, id: str, if_match: IfMatch) -> Response:
     """Withdraw my consent to the use of health data: notifications about them stop."""
-    body = joining.ConsentCommand(consent_id=id)
-    return await _done(request, joining.CONSENT_WITHDRAW, body, id, if_match)
+    body = consent.ConsentCommand(consent_id=id)
+    return await _done(request, consent.CONSENT_WITHDRAW, body, id, if_match)
 
 
 @router.post("/consents/{id}/give", tags=["consents"], response_model=ConsentChanged)
 async def give(request: Request, id: str, if_match: IfMatch) -> Response:
     """Give a consent again that I have withdrawn, to the text as it is today."""
-    body = joining.ConsentCommand(consent_id=id)
-    return await _done(request, joining.CONSENT_GIVE, body, id, if_match)
+    body = consent.ConsentCommand(consent_id=id)
+    return await _done(request, consent.CONSENT_GIVE, body, id, if_match)
 
 
 async def _done(request: Request, type: str, body: Any, id: str, if_match: int | None) -> Response:

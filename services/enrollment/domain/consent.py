@@ -11,9 +11,29 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from libs.common.decision import Document, Need, derived_id
+from pydantic import BaseModel
+
+from libs.common.decision import (
+    Answer,
+    Common,
+    Document,
+    Env,
+    Input,
+    Need,
+    Refusal,
+    State,
+    by_id,
+    derived_id,
+    unchanged,
+)
 from libs.common.events import ConsentGiven, ConsentScope, ConsentWithdrawn
 from services.enrollment.domain.draft import Draft
+from services.enrollment.domain.patient import is_caller, needs_same
+from services.enrollment.domain.programme import HEALTH_DATA
+from services.enrollment.domain.reasons import Reason
+
+CONSENT_WITHDRAW = "consent.withdraw"
+CONSENT_GIVE = "consent.give"
 
 
 class ConsentStatus(StrEnum):
@@ -91,3 +111,44 @@ def _about(consent: Consent) -> dict[str, Any]:
         "person_id": consent.person_id,
         "scope": consent.scope,
     }
+
+
+def text_version(draft: Draft, key: str) -> str:
+    """The version of a text that is in force today."""
+    return draft.policy.text(key, draft.policy.day(draft.now)).version
+
+
+class ConsentCommand(BaseModel):
+    consent_id: str
+
+
+def needs_consent(input: Input, state: State) -> Iterator[Need]:
+    yield from by_id(Consent, input.data.consent_id)
+    consent = state.get(Consent, input.data.consent_id)
+    if consent is not None and input.actor is not None:
+        yield from needs_same(state, consent.person_id)
+        yield from needs_same(state, input.actor.person)
+
+
+def decide_consent(action: ConsentAction, input: Input, state: State, env: Env) -> Answer:
+    """Withdrawn, or given again to the text as it is today. Done already: nothing changes."""
+    draft = Draft(input, state, env)
+    consent = draft.get(Consent, input.data.consent_id)
+    if consent is None or not is_caller(draft, consent.person_id):
+        return Refusal(Common.NOT_FOUND)
+    if consent.scope is ConsentScope.GROUP_RULES:
+        return Refusal(Reason.LEAVE_THE_GROUP)
+    if not unchanged(input, consent):
+        return Refusal(Common.CHANGED)
+    if (consent.status, action) in TRANSITIONS:
+        if action is ConsentAction.WITHDRAW:
+            consent = withdraw(draft, consent)
+        else:
+            consent = give(
+                draft,
+                patient=consent.patient_id,
+                person=consent.person_id,
+                scope=consent.scope,
+                text_version=text_version(draft, HEALTH_DATA),
+            )
+    return draft.decision({"consent_id": consent.id, "status": consent.status})

@@ -19,6 +19,7 @@ from libs.common.decision import (
 )
 from libs.common.events import MemberRole
 from services.enrollment.domain import invitation as invitations
+from services.enrollment.domain import issuing
 from services.enrollment.domain.draft import Draft
 from services.enrollment.domain.encounter import Encounter
 from services.enrollment.domain.group import Group, GroupStatus, close, find_seats, needs_groups
@@ -110,8 +111,9 @@ def decide_reissue(input: Input, state: State, env: Env) -> Answer:
         if programme is None:
             return Refusal(Reason.PROGRAMME_ENDED)
         group = find_seats(draft, programme, wanted=1)
-    guard(draft, invitation.patient_id)
-    invitation = invitations.reissue(draft, invitation, group)
+    for id in (invitation.patient_id, invitation.person_id):
+        guard(draft, id)
+    invitation = issuing.reissue(draft, invitation, group)
     for task in draft.where(StaffTask, "patient_id", invitation.patient_id):
         if (task.invitation_id, task.reason, task.status) == (
             invitation.id,

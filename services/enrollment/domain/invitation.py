@@ -8,26 +8,23 @@ and accepted invitations.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, ClassVar
 
-from libs.common.decision import Document, Need, State, Timer, derived_id
+from libs.common.decision import Document, Need, State, derived_id
 from libs.common.events import (
     InvitationAccepted,
     InvitationDeclined,
     InvitationExpired,
-    InvitationIssued,
     InvitationWithdrawn,
     MemberRole,
     NotificationCancelled,
-    NotificationRequested,
     Relationship,
 )
 from services.enrollment.domain.draft import Draft
-from services.enrollment.domain.group import Group, Seat, needs_groups, reseat
+from services.enrollment.domain.group import Seat, needs_groups, reseat
 from services.enrollment.domain.membership import (
     Membership,
     MembershipStatus,
@@ -35,8 +32,6 @@ from services.enrollment.domain.membership import (
     place_of,
 )
 from services.enrollment.domain.patient import needs_person, needs_same
-
-EXPIRE_TIMER = "invitation.expire"
 
 
 class InvitationStatus(StrEnum):
@@ -132,11 +127,12 @@ def move(
     moved: Invitation = invitation.but(
         status=status, group_id=group_id or invitation.group_id, **changes
     )
-    _hold(draft, draft.put(moved), SEAT.get(invitation.status), SEAT.get(status))
+    hold(draft, draft.put(moved), SEAT.get(invitation.status), SEAT.get(status))
     return moved
 
 
-def _hold(draft: Draft, invitation: Invitation, before: Seat | None, after: Seat | None) -> None:
+def hold(draft: Draft, invitation: Invitation, before: Seat | None, after: Seat | None) -> None:
+    """Let the seat and the person's place follow the invitation's status."""
     reseat(draft, invitation.group_id, before, after)
     id = membership_id(draft.hospital, invitation.person_id, invitation.programme_id)
     known = place_of(draft, invitation.person_id, invitation.programme_id)
@@ -160,112 +156,6 @@ def _hold(draft: Draft, invitation: Invitation, before: Seat | None, after: Seat
             invitation_id=invitation.id,
             joined_at=joined_at,
             left_at=left_at,
-        )
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """The discharge that invites."""
-
-    source: str
-    event_id: str
-    encounter_id: str
-    discharged_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Invitee:
-    """Who is invited, on whose account, as what."""
-
-    patient_id: str
-    person_id: str
-    role: MemberRole
-    relationship: Relationship | None = None
-    language: str | None = None
-
-
-def invitation_id(hospital: str, cause: Cause, person: str) -> str:
-    return derived_id(
-        hospital, "invitation", cause.encounter_id, cause.source, cause.event_id, person
-    )
-
-
-def issue(draft: Draft, cause: Cause, whom: Invitee, group: Group) -> Invitation:
-    """Invite, reserve the seat, tell the person, and wake up when it expires."""
-    token = f"{draft.hospital}.{draft.env.secret()}"
-    invitation = draft.put(
-        Invitation(
-            id=invitation_id(draft.hospital, cause, whom.person_id),
-            hospital=draft.hospital,
-            patient_id=whom.patient_id,
-            person_id=whom.person_id,
-            role=whom.role,
-            relationship=whom.relationship,
-            language=whom.language,
-            programme_id=group.programme_id,
-            group_id=group.id,
-            group_number=group.number,
-            department_code=group.department_code,
-            encounter_id=cause.encounter_id,
-            discharge_source=cause.source,
-            discharge_event_id=cause.event_id,
-            discharged_at=cause.discharged_at,
-            token_hash=hash_of(token),
-            issued_at=draft.now,
-            expires_at=draft.now + draft.policy.invitation_valid,
-        )
-    )
-    _hold(draft, invitation, None, Seat.RESERVED)
-    _send(draft, invitation, token, happened_at=cause.discharged_at)
-    return invitation
-
-
-def reissue(draft: Draft, invitation: Invitation, group: Group) -> Invitation:
-    """A new token for the same invitation; the old one is void. ``group`` has a seat for it."""
-    token = f"{draft.hospital}.{draft.env.secret()}"
-    if invitation.status is InvitationStatus.OPEN:
-        cancel_notification(draft, invitation, "reissued")
-    invitation = move(
-        draft,
-        invitation,
-        Action.REISSUE,
-        group_id=group.id,
-        group_number=group.number,
-        issue=invitation.issue + 1,
-        token_hash=hash_of(token),
-        issued_at=draft.now,
-        expires_at=draft.now + draft.policy.invitation_valid,
-        closed_at=None,
-        closed_because=None,
-    )
-    _send(draft, invitation, token, happened_at=draft.now)
-    return invitation
-
-
-def _send(draft: Draft, invitation: Invitation, token: str, *, happened_at: datetime) -> None:
-    group = draft.the(Group, invitation.group_id)
-    draft.emit(InvitationIssued(**about(invitation), issued_at=draft.now), invitation)
-    draft.emit(
-        NotificationRequested(
-            notification_id=notification_id(invitation),
-            recipient_id=invitation.person_id,
-            patient_id=invitation.patient_id,
-            template="invitation.issued",
-            parameters={"group_zh": group.name.zh, "group_en": group.name.en},
-            link=f"{draft.policy.accept_url}#token={token}",
-            dedupe_key=f"invitation.issued:{invitation.id}:{invitation.issue}",
-            event_time=happened_at,
-            expires_at=invitation.expires_at,
-        )
-    )
-    draft.wake(
-        Timer(
-            id=f"{EXPIRE_TIMER}:{invitation.id}:{invitation.issue}",
-            due=invitation.expires_at,
-            type=EXPIRE_TIMER,
-            subject=invitation.id,
-            data={"invitation_id": invitation.id},
         )
     )
 

@@ -10,13 +10,14 @@ from collections.abc import Collection, Iterator
 
 from libs.common.decision import Need, State
 from libs.common.events import MemberRole
-from services.enrollment.domain import invitation as invitations
 from services.enrollment.domain.draft import Draft
 from services.enrollment.domain.encounter import Discharge, Encounter, Fate
 from services.enrollment.domain.group import Group, find_seats, needs_groups
-from services.enrollment.domain.invitation import Cause, Invitation, Invitee, invitation_id
+from services.enrollment.domain.invitation import Invitation
+from services.enrollment.domain.issuing import Cause, Invitee, invitation_id, issue
 from services.enrollment.domain.membership import has_place
 from services.enrollment.domain.patient import (
+    guard,
     guardians,
     is_deceased,
     needs_guardians,
@@ -117,7 +118,8 @@ def invite(
     for n, invitee in enumerate(fresh):
         if group is None or draft.the(Group, group.id).room < 1:
             group = find_seats(draft, programme, wanted=len(fresh) - n)
-        invitations.issue(draft, cause, invitee, group)
+        guard(draft, invitee.person_id)
+        issue(draft, cause, invitee, group)
     return len(fresh)
 
 

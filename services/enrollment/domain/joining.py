@@ -27,7 +27,7 @@ from libs.common.events import Consent as GivenConsent
 from libs.common.events import ConsentScope, LinkScope, MemberJoined, MemberLeft
 from services.enrollment.domain import consent as consents
 from services.enrollment.domain import invitation as invitations
-from services.enrollment.domain.consent import Consent, ConsentAction, needs_consents
+from services.enrollment.domain.consent import Consent, needs_consents, text_version
 from services.enrollment.domain.draft import Draft
 from services.enrollment.domain.group import Group
 from services.enrollment.domain.invitation import (
@@ -40,10 +40,10 @@ from services.enrollment.domain.invitation import (
 from services.enrollment.domain.membership import Membership, MembershipStatus, membership_id
 from services.enrollment.domain.patient import (
     guard,
+    is_caller,
     is_deceased,
     link_to,
     needs_same,
-    same_person,
 )
 from services.enrollment.domain.programme import HEALTH_DATA
 from services.enrollment.domain.reasons import LeftBecause, Reason, WithdrawnBecause
@@ -52,8 +52,6 @@ from services.enrollment.domain.staff import StaffTask, TaskReason, add_task
 INVITATION_ACCEPT = "invitation.accept"
 INVITATION_DECLINE = "invitation.decline"
 MEMBERSHIP_LEAVE = "membership.leave"
-CONSENT_WITHDRAW = "consent.withdraw"
-CONSENT_GIVE = "consent.give"
 
 
 def _token(given: Any) -> Any:
@@ -87,10 +85,6 @@ class Accept(Bearer):
 
 class MembershipCommand(BaseModel):
     membership_id: str
-
-
-class ConsentCommand(BaseModel):
-    consent_id: str
 
 
 #: What an invitation that is not open answers to whoever holds its link.
@@ -155,7 +149,8 @@ def decide_accept(input: Input, state: State, env: Env) -> Answer:
         return Decision(result=_joined(draft, invitation), note="accepted_before")
     if refusal := _still_open(draft, invitation):
         return refusal
-    guard(draft, invitation.patient_id)
+    for id in (invitation.patient_id, invitation.person_id):
+        guard(draft, id)
     invitation = invitations.accept(draft, invitation)
     given = _consents(draft, invitation, input.data)
     membership = draft.the(
@@ -182,9 +177,9 @@ def decide_accept(input: Input, state: State, env: Env) -> Answer:
 
 def _consents(draft: Draft, invitation: Invitation, accept: Accept) -> list[Consent]:
     group = draft.the(Group, invitation.group_id)
-    texts = {ConsentScope.GROUP_RULES: _version(draft, group.rules_sheet)}
+    texts = {ConsentScope.GROUP_RULES: text_version(draft, group.rules_sheet)}
     if accept.consent_to_health_data:
-        texts[ConsentScope.HEALTH_DATA] = _version(draft, HEALTH_DATA)
+        texts[ConsentScope.HEALTH_DATA] = text_version(draft, HEALTH_DATA)
     return [
         consents.give(
             draft,
@@ -195,10 +190,6 @@ def _consents(draft: Draft, invitation: Invitation, accept: Accept) -> list[Cons
         )
         for scope, version in texts.items()
     ]
-
-
-def _version(draft: Draft, key: str) -> str:
-    return draft.policy.text(key, draft.policy.day(draft.now)).version
 
 
 def _joined(draft: Draft, invitation: Invitation) -> dict[str, Any]:
@@ -255,7 +246,7 @@ def needs_leave(input: Input, state: State) -> Iterator[Need]:
 def decide_leave(input: Input, state: State, env: Env) -> Answer:
     draft = Draft(input, state, env)
     membership = draft.get(Membership, input.data.membership_id)
-    if membership is None or not _is(draft, membership.person_id):
+    if membership is None or not is_caller(draft, membership.person_id):
         return Refusal(Common.NOT_FOUND)
     invitation = draft.the(Invitation, membership.invitation_id)
     if invitation.status is not InvitationStatus.LEFT:
@@ -286,41 +277,3 @@ def _about(membership: Membership) -> dict[str, Any]:
         "group_id": membership.group_id,
         "programme_id": membership.programme_id,
     }
-
-
-def _is(draft: Draft, person: str) -> bool:
-    """Whether the caller is ``person``, by whichever id."""
-    actor = draft.input.actor
-    return actor is not None and same_person(draft, actor.person) == same_person(draft, person)
-
-
-def needs_consent(input: Input, state: State) -> Iterator[Need]:
-    yield from by_id(Consent, input.data.consent_id)
-    consent = state.get(Consent, input.data.consent_id)
-    if consent is not None and input.actor is not None:
-        yield from needs_same(state, consent.person_id)
-        yield from needs_same(state, input.actor.person)
-
-
-def decide_consent(action: ConsentAction, input: Input, state: State, env: Env) -> Answer:
-    """Withdrawn, or given again to the text as it is today. Done already: nothing changes."""
-    draft = Draft(input, state, env)
-    consent = draft.get(Consent, input.data.consent_id)
-    if consent is None or not _is(draft, consent.person_id):
-        return Refusal(Common.NOT_FOUND)
-    if consent.scope is ConsentScope.GROUP_RULES:
-        return Refusal(Reason.LEAVE_THE_GROUP)
-    if not unchanged(input, consent):
-        return Refusal(Common.CHANGED)
-    if (consent.status, action) in consents.TRANSITIONS:
-        if action is ConsentAction.WITHDRAW:
-            consent = consents.withdraw(draft, consent)
-        else:
-            consent = consents.give(
-                draft,
-                patient=consent.patient_id,
-                person=consent.person_id,
-                scope=consent.scope,
-                text_version=_version(draft, HEALTH_DATA),
-            )
-    return draft.decision({"consent_id": consent.id, "status": consent.status})

@@ -83,6 +83,12 @@ def same_person(state: State, id: str) -> tuple[str, ...]:
     return record.same if record is not None and record.same else (id,)
 
 
+def is_caller(draft: Draft, person: str) -> bool:
+    """Whether a command comes from ``person``, by whichever id. Needs: both."""
+    actor = draft.input.actor
+    return actor is not None and same_person(draft, actor.person) == same_person(draft, person)
+
+
 def is_deceased(state: State, id: str) -> bool:
     record = state.get(Patient, id)
     return record is not None and record.deceased_at is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -71,7 +71,7 @@ class Wakes:
 
 async def messages_after(
     number: int, person: Person, *, inbox: InboxReader, wakes: Wakes
-) -> AsyncIterator[InboxMessage]:
+) -> AsyncGenerator[InboxMessage, None]:
     """The messages of ``person`` after ``number`` as they come, without an end."""
     with wakes.waiting(person.hospital, (person.id, *person.aliases)) as woken:
         while True:

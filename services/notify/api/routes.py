@@ -7,12 +7,12 @@ texts are for the person alone.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
-from sse_starlette import EventSourceResponse
 
 from libs.common.auth import Role
 from libs.common.events import Channel, Urgency
@@ -21,7 +21,7 @@ from libs.common.http.commands import answer, command, submit
 from libs.common.http.paging import PageOf, Paging
 from libs.common.http.problems import Problem, invalid, unavailable
 from libs.common.http.reads import PatientReads, Reads
-from libs.common.http.sse import LastEventId, Pushed
+from libs.common.http.sse import EventStream, LastEventId, Pushed
 from services.notify.api.live import Wakes, messages_after
 from services.notify.domain.delivering import Delivery, DeliveryStatus
 from services.notify.domain.inbox import InboxMessage, InboxStatus, ReadMessage
@@ -146,7 +146,11 @@ def router(wakes: Wakes) -> APIRouter:
         default = _default_language(request)
         return page.of(found, lambda m: (m.at, m.id), lambda m: inbox_item(m, person, default))
 
-    @routes.get("/v1/inbox/live", tags=["inbox"], response_class=EventSourceResponse)
+    @routes.get(
+        "/v1/inbox/live",
+        tags=["inbox"],
+        response_class=EventStream,
+    )
     async def live_inbox(
         request: Request,
         caller: Caller,
@@ -168,11 +172,11 @@ def router(wakes: Wakes) -> APIRouter:
         default = _default_language(request)
 
         async def events() -> AsyncIterator[Pushed]:
-            stream = messages_after(number, person, inbox=inbox, wakes=wakes)
-            async for message in stream:
-                await _seen(reads, [message])
-                item = inbox_item(message, person, default)
-                yield Pushed(str(message.number), "message", item.model_dump(mode="json"))
+            async with aclosing(messages_after(number, person, inbox=inbox, wakes=wakes)) as stream:
+                async for message in stream:
+                    await _seen(reads, [message])
+                    item = inbox_item(message, person, default)
+                    yield Pushed(str(message.number), "message", item.model_dump(mode="json"))
 
         settings = request.app.state.runtime.settings
         ends = request.app.state.ports.clock.now() + timedelta(seconds=settings.live_seconds)

@@ -87,7 +87,7 @@ STAGE: dict[Status, RefillStage] = {
 
 
 class Reason(StrEnum):
-    """Why a rule says no. Texts: the policy's for its rules, ``api.TEXTS`` for the others."""
+    """Why a rule says no. Texts: the policy's for its rules, ``api/acting.py`` for the others."""
 
     GUARDIAN_NEEDED = "guardian_needed"
     OTHER_HOSPITAL = "other_hospital"

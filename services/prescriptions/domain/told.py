@@ -46,4 +46,4 @@ def told(refill: Refill, now: datetime, policy: RenewalPolicy, *, once: str = ""
 def _parameters(refill: Refill) -> dict[str, str]:
     if refill.status is not Status.EFFECTIVE or refill.valid_on is None:
         return {}
-    return {"expires_on": refill.valid_on.isoformat(), "count": str(refill.remaining)}
+    return {"valid_on": refill.valid_on.isoformat()}

@@ -53,12 +53,22 @@ def document() -> dict[str, Any]:
     return app.openapi()
 
 
+def without_tokens(document: dict[str, Any]) -> dict[str, Any]:
+    """Every call has a good token here: one that the generator spoils on the way is none."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            operation.pop("security", None)
+    return document
+
+
 # A live inbox never ends; test_service.py reads it.
-schema = schemathesis.openapi.from_dict(document()).exclude(path="/v1/inbox/live")
+schema = schemathesis.openapi.from_dict(without_tokens(document())).exclude(
+    path="/v1/inbox/live"
+)
 
 
 @schema.parametrize()
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_the_document_says(case: Any, own: Stack) -> None:
     for roles in ROLES:
         token = own.issuer().token(person="p1", hospital="h-api", roles=roles)

@@ -21,7 +21,7 @@ from libs.common.events import (
     NotificationRequested,
 )
 from services.enrollment.domain.consent import TRANSITIONS as CONSENT_TRANSITIONS
-from services.enrollment.domain.consent import Consent, ConsentAction, ConsentStatus
+from services.enrollment.domain.consent import Consent, ConsentAction, ConsentCommand, ConsentStatus
 from services.enrollment.domain.desk import GroupCommand, InvitationCommand, TaskCommand
 from services.enrollment.domain.group import Group, GroupStatus
 from services.enrollment.domain.invitation import (
@@ -33,7 +33,7 @@ from services.enrollment.domain.invitation import (
     InvitationStatus,
     hospital_of,
 )
-from services.enrollment.domain.joining import Accept, ConsentCommand, MembershipCommand
+from services.enrollment.domain.joining import Accept, MembershipCommand
 from services.enrollment.domain.membership import Membership, MembershipStatus
 from services.enrollment.domain.staff import StaffTask, TaskReason, TaskStatus
 from tests.support.rules import Case

@@ -213,5 +213,5 @@ class Enrollment(RuleBasedStateMachine):
         assert all(n == 1 for n in opened.values())
 
 
-Enrollment.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Enrollment.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
 test_seats_add_up = Enrollment.TestCase

@@ -188,6 +188,15 @@ def test_a_stale_fact_about_a_member_changes_nothing() -> None:
         assert answer.reason == "stale"
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_at_the_same_moment_leaving_holds(order: int) -> None:
+    case = hospital()
+    for event in (joined("p1"), left("p1", at=NOW))[::order]:
+        case.event(event)
+    (member,) = case.docs(Member)
+    assert not member.active
+
+
 def test_a_doctor_who_is_a_patient_of_the_group_speaks_as_staff() -> None:
     case = running()
     case.event(joined("dr1"))

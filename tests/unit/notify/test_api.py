@@ -142,7 +142,7 @@ async def test_a_stream_goes_on_after_its_number_and_hears_what_is_new() -> None
     assert (coming.done(), inbox.looks) == (False, looks)
     observed(case, parts, case.event_input(request("n3")))
     assert (await asyncio.wait_for(coming, 1)).id == "n3"
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     assert wakes._waiting == {}
 
 
@@ -162,4 +162,4 @@ async def test_a_message_that_comes_while_a_stream_looks_is_not_missed() -> None
     person = Person(id="p1", hospital="h1")
     stream = messages_after(0, person, inbox=inbox, wakes=wakes)  # type: ignore[arg-type]
     assert (await asyncio.wait_for(anext(stream), 1)).id == "n1"
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()

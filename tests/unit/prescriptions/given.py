@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ OUTSIDER = Actor("dr3", frozenset({"doctor"}), frozenset({"surgery"}))
 PHARMACIST = Actor("ph1", frozenset({"pharmacist"}), frozenset({"pharmacy"}))
 
 
+@cache  # parsing is slow, and nothing changes them
 def policies(zone: str = "Asia/Shanghai") -> RenewalPolicies:
     return load_policy(Settings(policies_dir=Path("policies"), hospital_time_zone=zone))
 

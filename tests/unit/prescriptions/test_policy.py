@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from libs.common.http.words import without_text
-from services.prescriptions.api import TEXTS
+from services.prescriptions.api.acting import TEXTS
 from services.prescriptions.domain.documents import Reason
 from services.prescriptions.domain.policy import RenewalPolicies, Rules
 from tests.unit.prescriptions.given import DAY, NOW, hospital, policies, reason

@@ -175,6 +175,14 @@ def test_an_end_that_comes_before_its_beginning_holds() -> None:
     assert told(case) == []
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_at_the_same_moment_the_end_of_a_link_holds(order: int) -> None:
+    ends = GuardianUnlinked(patient_id="p1", person_id="g1", unlinked_at=NOW)
+    facts = [guardian("g1"), ends][::order]
+    case = send(hospital(), patient(born=CHILD), *facts, content())
+    assert told(case) == []
+
+
 def test_an_invitation_links_beside_the_hospital() -> None:
     case = send(
         hospital(),

@@ -10,7 +10,7 @@ import pytest
 from libs.common.decision import Refusal
 from libs.common.events import Hold, ReportKind, ReportStatus
 from services.reports.domain.report import FINAL, STANDING, VOID, Bar, Status, Why, bars
-from tests.unit.reports.given import content, hospital, patient, report, told, withdrawn
+from tests.unit.reports.given import HOUR, NOW, content, hospital, patient, report, told, withdrawn
 
 #: How a fact raises each bar, and what the highest one says.
 RAISED: dict[Bar, dict[str, Any]] = {
@@ -82,3 +82,30 @@ def test_an_older_version_is_kept_and_changes_nothing() -> None:
     assert len(answer.changes) == 1
     head = report(case).head
     assert head is not None and head.number == 2
+
+
+def test_of_one_version_what_was_issued_later_holds_however_it_was_published() -> None:
+    for order in (1, -1):
+        case = hospital()
+        late = (content(title="issued later", at=NOW + HOUR), NOW)
+        early = (content(title="issued earlier", at=NOW), NOW + 2 * HOUR)
+        for event, published in (late, early)[::order]:
+            case.event(event, time=published)
+        head = report(case).head
+        assert head is not None and head.title == "issued later"
+
+
+@pytest.mark.parametrize(("version", "closed"), [(1, True), (2, True), (3, False)])
+def test_a_withdrawal_covers_its_version_and_all_before(version: int, closed: bool) -> None:
+    case = hospital()
+    case.event(content(version))
+    case.event(withdrawn(2))
+    assert (report(case).status is Status.WITHDRAWN) == closed
+
+
+def test_an_older_withdrawal_opens_nothing_that_a_newer_one_closed() -> None:
+    case = hospital()
+    case.event(content(at=NOW + HOUR), time=NOW + 3 * HOUR)
+    case.event(withdrawn(at=NOW + 2 * HOUR), time=NOW)
+    case.event(withdrawn(at=NOW), time=NOW)
+    assert report(case).status is Status.WITHDRAWN

@@ -9,13 +9,11 @@ from libs.common.devstack.day.context import Day
 from libs.common.devstack.day.discharges import Discharges
 from libs.common.devstack.day.hearing import require
 from libs.common.devstack.day.plan import Stay
+from libs.common.devstack.day.records import linked
 from libs.common.events import (
     DischargeCancelled,
-    GuardianLinked,
     InvitationIssued,
     InvitationWithdrawn,
-    LinkScope,
-    Relationship,
 )
 
 
@@ -94,17 +92,7 @@ class Changes:
         async with self._day.step(
             "a mother who becomes known after the discharge is invited", "出院后登记的母亲收到邀请"
         ):
-            await self._wire.publish(
-                GuardianLinked(
-                    patient_id=stay.patient.id,
-                    person_id=mother.id,
-                    relationship=Relationship.MOTHER,
-                    scope=(LinkScope.FULL,),
-                    verified_by="household_register",
-                    linked_at=self._day.now(),
-                    contact=self._day.contact(mother),
-                )
-            )
+            await self._wire.publish(linked(stay.patient, mother, self._day.now()))
             await self._wire.hears(
                 InvitationIssued, encounter_id=stay.encounter_id, person_id=mother.id
             )

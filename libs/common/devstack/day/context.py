@@ -6,11 +6,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
-from libs.common.devstack.day.cast import Casting, Patient, Person
+from libs.common.devstack.day.cast import Casting, Patient
 from libs.common.devstack.day.diary import Diary
 from libs.common.devstack.day.plan import Plan
 from libs.common.devstack.day.wire import Wire
-from libs.common.events import Contact
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +24,6 @@ class Day:
 
     def now(self) -> datetime:
         return self.wire.ports.clock.now()
-
-    def contact(self, person: Person) -> Contact:
-        return Contact(
-            name=person.name,
-            phone=person.phone,
-            email=person.email,
-            webhook=person.webhook,
-            language=person.language,
-        )
 
     def step(self, en: str, zh: str) -> AbstractAsyncContextManager[None]:
         return self.diary.step(en, zh)

@@ -82,9 +82,10 @@ class Hearing:
         return [e for e in self._heard[kind] if _has(e.data, fields)]
 
     async def hears(
-        self, kind: type[E], what: str = "", within: float = DEADLINE, **fields: object
+        self, kind: type[E], what: str = "", within: float | None = None, **fields: object
     ) -> E:
         """The first such event, which must come; ``what`` says so to people."""
+        within = within or DEADLINE
         try:
             async with asyncio.timeout(within):
                 seen = 0
@@ -101,9 +102,10 @@ class Hearing:
 
 
 async def eventually(
-    what: str, look: Callable[[], Awaitable[T | None]], within: float = DEADLINE
+    what: str, look: Callable[[], Awaitable[T | None]], within: float | None = None
 ) -> T:
     """What ``look`` finds, which must come to be within ``within`` seconds."""
+    within = within or DEADLINE
     until = time.monotonic() + within
     while True:
         found = await look()

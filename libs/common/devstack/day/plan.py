@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from libs.common.devstack.day.cast import DEPARTMENTS, DOCTORS, Casting, Patient, Person
+from libs.common.devstack.day import records
+from libs.common.devstack.day.cast import DOCTORS, Casting, Patient, Person
 from libs.common.events import (
     Attending,
-    Department,
     Diagnosis,
     Disposition,
     EncounterDischarged,
@@ -57,11 +57,7 @@ class Stay:
             encounter_id=self.encounter_id,
             patient_id=p.id,
             patient=PatientSnapshot(
-                name=p.name,
-                phone=p.phone,
-                email=p.email,
-                webhook=p.webhook,
-                language=p.language,
+                **records.contact(p).model_dump(),
                 birth_date=p.birth_date,
                 gender=p.gender,
                 deceased=self.disposition is Disposition.DECEASED,
@@ -69,16 +65,12 @@ class Stay:
             guardians=tuple(
                 Guardian(
                     person_id=g.id,
-                    name=g.name,
-                    phone=g.phone,
-                    email=g.email,
-                    webhook=g.webhook,
-                    language=g.language,
+                    **records.contact(g).model_dump(),
                     relationship=Relationship(relationship),
                 )
                 for relationship, g in p.guardians
             ),
-            department=Department(code=self.department, name=DEPARTMENTS[self.department][0]),
+            department=records.department_called(self.department),
             diagnoses=(Diagnosis(code=self.diagnosis[0], display=self.diagnosis[1]),),
             procedures=(
                 (Procedure(code=self.procedure[0], display=self.procedure[1]),)

@@ -19,19 +19,13 @@ from libs.common.devstack.day.diary import Diary, StepFailed
 from libs.common.devstack.day.discharges import Discharges
 from libs.common.devstack.day.hearing import eventually, require
 from libs.common.devstack.day.plan import Plan, Planning
+from libs.common.devstack.day.records import family, practitioner
 from libs.common.devstack.day.renewals import Renewals
 from libs.common.devstack.day.results import Results
 from libs.common.devstack.day.wire import Wire
 from libs.common.devstack.stack import Stack
 from libs.common.devstack.timeline import Timeline
-from libs.common.events import (
-    GuardianLinked,
-    LinkScope,
-    NotificationFailed,
-    PatientRegistered,
-    PractitionerRegistered,
-    Relationship,
-)
+from libs.common.events import NotificationFailed, PatientRegistered
 
 #: The day's number counts seconds from here, so that no two days share their people.
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -112,47 +106,15 @@ async def _becomes_known(day: Day, renewals: Renewals) -> None:
     # Their records are older than anything that happens to them today.
     earlier = now - timedelta(hours=6)
     patients = [*day.plan.patients, renewals.adult, renewals.child]
-    staff = [
-        PractitionerRegistered(
-            practitioner_id=p.id,
-            name=p.name,
-            roles=(p.role,),
-            departments=p.departments,
-            practising_since=datetime(2012, 7, 1, tzinfo=ZONE).date(),
-            language="zh-CN",
-            updated_at=now,
-        )
-        for p in STAFF.values()
-    ]
-    registered = [
-        PatientRegistered(
-            patient_id=p.id,
-            **day.contact(p).model_dump(),
-            birth_date=p.birth_date,
-            gender=p.gender,
-            updated_at=earlier,
-        )
-        for p in patients
-    ]
-    linked = [
-        GuardianLinked(
-            patient_id=p.id,
-            person_id=g.id,
-            relationship=Relationship(relationship),
-            scope=(LinkScope.FULL,),
-            verified_by="household_register",
-            linked_at=earlier,
-            contact=day.contact(g),
-        )
-        for p in patients
-        for relationship, g in p.guardians
-    ]
+    staff = [practitioner(p, now) for p in STAFF.values()]
+    people = [e for p in patients for e in family(p, earlier)]
+    guardians = len(people) - len(patients)
     async with day.step(
         f"day {day.id} begins: {len(staff)} staff, {len(patients)} patients, "
-        f"{len(linked)} guardians become known",
-        f"{day.id} 日开始：{len(staff)} 名医护、{len(patients)} 位患者、{len(linked)} 位监护人建档",
+        f"{guardians} guardians become known",
+        f"{day.id} 日开始：{len(staff)} 名医护、{len(patients)} 位患者、{guardians} 位监护人建档",
     ):
-        await wire.publish(*staff, *registered, *linked, *renewals.prescriptions())
+        await wire.publish(*staff, *people, *renewals.prescriptions())
         await wire.hears(PatientRegistered, patient_id=patients[-1].id)
 
 

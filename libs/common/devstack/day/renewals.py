@@ -9,31 +9,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from libs.common.devstack.day.cast import DEPARTMENTS, DOCTORS, PHARMACIST, Caller, Patient
+from libs.common.devstack.day.cast import DOCTORS, PHARMACIST, Caller, Patient
 from libs.common.devstack.day.context import Day
 from libs.common.devstack.day.hearing import eventually, require
+from libs.common.devstack.day.records import ENALAPRIL, prescription, visit
 from libs.common.events import (
-    Department,
-    Medication,
     PrescriptionIssued,
-    Quantity,
     RefillDoctorDeclined,
     RefillEffective,
     RefillRefused,
-    VisitClass,
-    VisitCompleted,
 )
 
-AMLODIPINE = Medication(
-    code="C08CA01",
-    name="苯磺酸氨氯地平片",
-    ingredient_code="C08CA01",
-    form="片剂",
-    strength="5 mg",
-)
-ENALAPRIL = Medication(
-    code="C09AA02", name="马来酸依那普利片", ingredient_code="C09AA02", form="片剂", strength="5 mg"
-)
 PHARMACISTS = PHARMACIST.caller
 
 
@@ -44,26 +30,11 @@ class Renewals:
 
     def prescriptions(self) -> list[PrescriptionIssued]:
         """What was prescribed two months ago."""
+        at = self._day.now() - timedelta(days=60)
         return [
-            self._prescribed(self.adult, "CARDIO", AMLODIPINE, "口服，每日一次，每次一片"),
-            self._prescribed(self.child, "PED-NEPH", ENALAPRIL, "口服，每日一次，每次半片"),
+            prescription(self.adult, at),
+            prescription(self.child, at, "PED-NEPH", ENALAPRIL),
         ]
-
-    def _prescribed(
-        self, patient: Patient, department: str, medication: Medication, dosage: str
-    ) -> PrescriptionIssued:
-        return PrescriptionIssued(
-            prescription_id=f"rx-{patient.id}",
-            patient_id=patient.id,
-            medication=medication,
-            dosage=dosage,
-            quantity=Quantity(value=28, unit="片"),
-            days_supply=28,
-            prescriber_id=DOCTORS[department].id,
-            department=Department(code=department, name=DEPARTMENTS[department][0]),
-            diagnoses=("I10.x00x002",),
-            issued_at=self._day.now() - timedelta(days=60),
-        )
 
     # -- an adult -----------------------------------------------------------------------
 
@@ -98,23 +69,13 @@ class Renewals:
         async with self._day.step(
             "after a visit in person it can be renewed again", "到院复诊后可再次续方"
         ):
-            await self._wire.publish(self._visit(self.adult, "CARDIO"))
+            await self._wire.publish(visit(self.adult, f"v-{self.adult.id}", self._day.now()))
             await eventually("the visit resets the count", self._may_renew)
             await self._ask(patient, self.adult)
 
     async def _may_renew(self) -> Any:
         found = await self._renewable(self.adult.caller, self.adult)
         return found["renewable"] and found["renewals_left"] == 3
-
-    def _visit(self, patient: Patient, department: str) -> VisitCompleted:
-        return VisitCompleted(
-            visit_id=f"v-{patient.id}",
-            patient_id=patient.id,
-            visit_class=VisitClass.AMBULATORY,
-            department=Department(code=department, name=DEPARTMENTS[department][0]),
-            practitioner_id=DOCTORS[department].id,
-            occurred_at=self._day.now(),
-        )
 
     # -- a child ------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from libs.common.devstack.day.cast import DOCTORS, Patient
 from libs.common.devstack.day.context import Day
 from libs.common.devstack.day.hearing import eventually, require
+from libs.common.devstack.day.records import report
 from libs.common.devstack.day.wire import HOSPITAL
 from libs.common.events import (
     Hold,
@@ -75,21 +75,19 @@ class Results:
 
     def report(self, patient: Patient, title: str, kind: ReportKind, **more: Any) -> ReportReady:
         self._count += 1
-        department = self._day.department_of(patient)
-        usual: dict[str, Any] = {
-            "report_id": f"r-{self._day.id}-{self._count:02}",
-            "code": "2345-7",
-            "status": ReportStatus.FINAL,
-            "ordering_practitioner_id": DOCTORS[department].id,
-            "department_code": department,
-            "effective_at": self._day.now() - timedelta(hours=3),
-            "issued_at": self._day.now(),
-        }
-        return ReportReady(patient_id=patient.id, title=title, kind=kind, **{**usual, **more})
+        return report(
+            patient,
+            f"r-{self._day.id}-{self._count:02}",
+            self._day.now(),
+            self._day.department_of(patient),
+            title=title,
+            kind=kind,
+            **more,
+        )
 
-    async def _send(self, name: str, report: ReportReady | ReportCorrected) -> None:
+    async def _send(self, name: str, told: ReportReady | ReportCorrected) -> None:
         with self._wire.tracing(name):
-            await self._wire.publish(self._wire.event(report, source=LIS))
+            await self._wire.publish(self._wire.event(told, source=LIS))
 
     async def _told(self, patient: Patient, template: str = READY, count: int = 1) -> None:
         message = await self._wire.told(patient.caller, template, count, patient_id=patient.id)
@@ -120,42 +118,42 @@ class Results:
         await self._told(patient)
 
     async def _laboratory(self, patient: Patient, other: Patient) -> None:
-        report = self.report(patient, "空腹血糖", ReportKind.LABORATORY, observations=(GLUCOSE,))
-        path = f"/v1/reports/{report.report_id}"
+        found = self.report(patient, "空腹血糖", ReportKind.LABORATORY, observations=(GLUCOSE,))
+        path = f"/v1/reports/{found.report_id}"
         async with self._day.step(
             "a laboratory report is told without its result, read by its patient, 404 for others",
             "检验报告：推送不含结果，本人可看，他人 404",
         ):
-            await self._send("a laboratory report", report)
-            await self._wire.hears(ResultReleased, report_id=report.report_id)
+            await self._send("a laboratory report", found)
+            await self._wire.hears(ResultReleased, report_id=found.report_id)
             await self._told(patient)
             read = await self._wire.get(patient.caller, "reports", path)
             require(read["observations"][0]["value"] == 7.93, "the patient reads the value")
-            await self._wire.hears(ResultViewed, report_id=report.report_id, person_id=patient.id)
+            await self._wire.hears(ResultViewed, report_id=found.report_id, person_id=patient.id)
             await self._wire.get(other.caller, "reports", path, expect=404)
 
     async def _imaging(self, patient: Patient) -> None:
-        report = self.report(
+        found = self.report(
             patient, "头颅磁共振", ReportKind.IMAGING, code="24590-2", conclusion="未见急性梗死灶。"
         )
         async with self._day.step("an imaging report is told", "影像报告推送"):
-            await self._send("an imaging report", report)
+            await self._send("an imaging report", found)
             await self._told(patient)
 
     async def _pathology(self, patient: Patient) -> None:
-        report = self.report(
+        found = self.report(
             patient, "病理", ReportKind.PATHOLOGY, code="60567-5", conclusion="中分化腺癌。"
         )
         async with self._day.step(
             "a pathology report waits until the doctor has talked with the patient",
             "病理报告：医生谈话后才发布",
         ):
-            await self._send("a pathology report", report)
-            await self._hidden(patient, report.report_id)
-            await self._release(patient, report.report_id)
+            await self._send("a pathology report", found)
+            await self._hidden(patient, found.report_id)
+            await self._release(patient, found.report_id)
 
     async def _critical(self, patient: Patient) -> None:
-        report = self.report(
+        found = self.report(
             patient, "电解质", ReportKind.LABORATORY, critical=True, observations=(POTASSIUM,)
         )
         doctor = DOCTORS[self._day.department_of(patient)].caller
@@ -163,10 +161,10 @@ class Results:
             "a critical value tells the ordering doctor and not the patient",
             "危急值：通知开单医生，不推送患者",
         ):
-            await self._send("a critical report", report)
+            await self._send("a critical report", found)
             await self._wire.told(doctor, CRITICAL, patient_id=patient.id)
-            await self._hidden(patient, report.report_id)
-            await self._release(patient, report.report_id)
+            await self._hidden(patient, found.report_id)
+            await self._release(patient, found.report_id)
 
     async def _preliminary(self, patient: Patient) -> None:
         first = self.report(
@@ -220,35 +218,35 @@ class Results:
             await self._told(patient)
 
     async def _withdrawn(self, patient: Patient) -> None:
-        report = self.report(patient, "心电图", ReportKind.FUNCTION_TEST, code="11524-6")
+        found = self.report(patient, "心电图", ReportKind.FUNCTION_TEST, code="11524-6")
         async with self._day.step(
             "a withdrawn report can no longer be read", "撤回的报告不能再查看"
         ):
-            await self._send("a report", report)
+            await self._send("a report", found)
             await self._told(patient)
             await self._wire.publish(
                 ReportWithdrawn(
-                    report_id=report.report_id,
+                    report_id=found.report_id,
                     patient_id=patient.id,
                     withdrawn_at=self._day.now(),
                     reason="登记有误",
                 )
             )
-            await self._wire.hears(ResultRecalled, report_id=report.report_id)
+            await self._wire.hears(ResultRecalled, report_id=found.report_id)
             await self._wire.get(
-                patient.caller, "reports", f"/v1/reports/{report.report_id}", expect=410
+                patient.caller, "reports", f"/v1/reports/{found.report_id}", expect=410
             )
 
     async def _of_a_child(self, child: Patient) -> None:
-        report = self.report(child, "尿常规", ReportKind.LABORATORY, code="24356-8")
+        found = self.report(child, "尿常规", ReportKind.LABORATORY, code="24356-8")
         async with self._day.step(
             "a child's report is told to the guardians and not to the child",
             "儿童报告推送监护人，不推送儿童",
         ):
-            await self._send("a child's report", report)
+            await self._send("a child's report", found)
             for _, guardian in child.guardians:
                 await self._wire.told(guardian.caller, READY, patient_id=child.id)
-                await self._wire.get(guardian.caller, "reports", f"/v1/reports/{report.report_id}")
+                await self._wire.get(guardian.caller, "reports", f"/v1/reports/{found.report_id}")
             require(
                 not [m for m in await self._wire.inbox(child.caller) if m["template"] == READY],
                 "the child's own inbox has no report",

@@ -1,8 +1,8 @@
-"""How do people ask for renewals, and how do doctors and pharmacists decide on them?
+"""Who sees which renewals, and what a patient may have renewed?
 
 Patients and who may act for them see their own, doctors what concerns their departments,
-pharmacists what a doctor has signed; everything else does not exist (404). A rule's no is
-answered in the words of the policy by which it was decided. Every read is recorded first.
+pharmacists what a doctor has signed; everything else does not exist (404). Every read is
+recorded before it is answered.
 """
 
 from __future__ import annotations
@@ -14,54 +14,29 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import Field
 
 from libs.common.audit import Outcome
 from libs.common.auth import Principal, Role
 from libs.common.decision import Common
 from libs.common.events import RefillStage
-from libs.common.http import commands, words
+from libs.common.http import words
 from libs.common.http.access import Access, Caller
-from libs.common.http.bodies import NotText
-from libs.common.http.idempotency import IdempotencyKey, IfMatch, RequiredIfMatch, etag
+from libs.common.http.idempotency import etag
 from libs.common.http.paging import Page, PageOf, Paging
 from libs.common.http.problems import Problem
 from libs.common.http.reads import Reads
 from services.prescriptions.domain import doctor, pharmacist
-from services.prescriptions.domain.doctor import DoctorDecision
 from services.prescriptions.domain.documents import PatientCare
-from services.prescriptions.domain.ending import CancelRefill
 from services.prescriptions.domain.persons import ids_of, is_patient, may_act
-from services.prescriptions.domain.pharmacist import PharmacistReview
 from services.prescriptions.domain.policy import RenewalPolicies, RenewalPolicy
-from services.prescriptions.domain.request import RefillRequest
-from services.prescriptions.domain.views import (
-    Receipt,
-    RefillView,
-    Renewable,
-    refill_view,
-    renewable,
-)
-from services.prescriptions.handlers import CANCEL, DOCTOR_DECISION, PHARMACIST_REVIEW, REQUEST
-from services.prescriptions.store import (
-    Store,
-    of_doctor,
-    of_pharmacist,
-    waiting_for_doctor,
-)
+from services.prescriptions.domain.views import RefillView, Renewable, refill_view, renewable
+from services.prescriptions.store import Store, of_doctor, of_pharmacist, waiting_for_doctor
 
 #: The FHIR type of what is read here.
 RESOURCE: Final = "MedicationRequest"
 
-
-class DoctorDecisionBody(DoctorDecision):
-    """Approve and sign, or decline."""
-
-    valid_days: Annotated[int, Field(ge=1, le=366), NotText] | None = Field(
-        default=None,
-        description="Days on which it may be dispensed; the policy's usual number if absent.",
-    )
-
+_PATIENT_SIDE: Final = frozenset({Role.PATIENT, Role.GUARDIAN})
+_STAFF: Final = frozenset({Role.DOCTOR, Role.PHARMACIST})
 
 router = APIRouter(prefix="/v1", tags=["renewals"])
 
@@ -79,58 +54,6 @@ Prescriptions = Annotated[Store, Depends(_store)]
 Policy = Annotated[RenewalPolicy, Depends(_policy)]
 PatientId = Annotated[str, Query(min_length=1, max_length=128)]
 DepartmentCode = Annotated[str | None, Query(min_length=1, max_length=64)]
-
-
-@router.post("/refills", status_code=201, response_model=Receipt)
-async def ask(request: Request, body: RefillRequest, key: IdempotencyKey) -> Response:
-    """Ask for a renewal. 422 with the reason in plain words if a rule says no."""
-    input = commands.command(request, REQUEST, body, idempotency_key=key)
-    return await _decided(request, input, status=201)
-
-
-@router.post("/refills/{id}/doctor-decision", response_model=Receipt)
-async def decide(
-    request: Request, id: str, body: DoctorDecisionBody, if_match: RequiredIfMatch
-) -> Response:
-    """Approve and sign, or decline: a doctor of the treating department, or the prescriber."""
-    return await _decided(
-        request,
-        commands.command(request, DOCTOR_DECISION, body, subject=id, if_match=if_match),
-    )
-
-
-@router.post("/refills/{id}/pharmacist-review", response_model=Receipt)
-async def review(
-    request: Request, id: str, body: PharmacistReview, if_match: RequiredIfMatch
-) -> Response:
-    """Pass, return to the doctor who signed, or refuse: another person than that doctor."""
-    return await _decided(
-        request,
-        commands.command(request, PHARMACIST_REVIEW, body, subject=id, if_match=if_match),
-    )
-
-
-@router.post("/refills/{id}/cancel", response_model=Receipt)
-async def cancel(
-    request: Request, id: str, if_match: IfMatch, body: CancelRefill | None = None
-) -> Response:
-    """Take a request back, as long as it is not effective."""
-    input = commands.command(request, CANCEL, body or CancelRefill(), subject=id, if_match=if_match)
-    return await _decided(request, input)
-
-
-async def _decided(request: Request, input: Any, status: int = 200) -> Response:
-    outcome = await commands.submit(request, input)
-    try:
-        return commands.answer(outcome, status=status)
-    except Problem as problem:
-        # In the words of the version that decided, not of the one in force when it is read.
-        policies: RenewalPolicies = request.app.state.runtime.policy
-        decided_by = policies.version(str(problem.extra.get("policy")))
-        if decided_by is not None:
-            language = words.language(request.headers.get("accept-language"))
-            problem.detail = decided_by.words(problem.reason, language) or problem.detail
-        raise
 
 
 @router.get("/refills/{id}", response_model=RefillView)
@@ -273,29 +196,10 @@ def _staff(caller: Principal) -> Mapping[str, Any] | None:
     return {"$or": seen} if seen else None
 
 
-_PATIENT_SIDE: Final = frozenset({Role.PATIENT, Role.GUARDIAN})
-_STAFF: Final = frozenset({Role.DOCTOR, Role.PHARMACIST})
-
 ACCESS: Access = {
-    ("POST", "/v1/refills"): _PATIENT_SIDE,
-    ("POST", "/v1/refills/{id}/cancel"): _PATIENT_SIDE,
-    ("POST", "/v1/refills/{id}/doctor-decision"): frozenset({Role.DOCTOR}),
-    ("POST", "/v1/refills/{id}/pharmacist-review"): frozenset({Role.PHARMACIST}),
     ("GET", "/v1/refills"): _PATIENT_SIDE | _STAFF,
     ("GET", "/v1/refills/{id}"): _PATIENT_SIDE | _STAFF,
     ("GET", "/v1/renewable"): _PATIENT_SIDE,
     ("GET", "/v1/work-lists/doctor"): frozenset({Role.DOCTOR}),
     ("GET", "/v1/work-lists/pharmacist"): frozenset({Role.PHARMACIST}),
-}
-
-#: What no rule of the policy has words for.
-TEXTS: words.Texts = {
-    "patient_deceased": {
-        "zh-CN": "该患者的处方不能续开。",
-        "en": "This patient's prescriptions can't be renewed.",
-    },
-    "reason_missing": {
-        "zh-CN": "请用 reason 说明原因。",
-        "en": "Say why: give a reason.",
-    },
 }

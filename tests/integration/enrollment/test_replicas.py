@@ -1,4 +1,4 @@
-"""Do two replicas keep to a group's limit and invite each person once, on a real database?"""
+"""Do two replicas decide as one would, on a real database?"""
 
 from __future__ import annotations
 
@@ -21,10 +21,19 @@ from libs.common.migrate import migrate
 from libs.common.mongo import Database
 from libs.common.relay import Relay
 from libs.common.telemetry import Tracer
+from services.enrollment.domain.staff import TaskStatus
 from services.enrollment.handlers import HANDLERS
-from services.enrollment.store import COLLECTIONS, GROUPS, INVITATIONS
+from services.enrollment.store import COLLECTIONS, GROUPS, INVITATIONS, STAFF_TASKS
 from tests.support.rules import Case
-from tests.unit.enrollment.given import NOW, discharged, policy, programme
+from tests.unit.enrollment.given import (
+    KIDNEY,
+    NOW,
+    STROKE,
+    child_discharged,
+    discharged,
+    linked,
+    policy,
+)
 
 LIMIT = 7
 
@@ -44,11 +53,15 @@ def _replica(database: Database, bootstrap: str) -> Engine:
         database=database,
         collections=COLLECTIONS,
         handlers=HANDLERS,
-        policy=policy(programme(), group_limit=LIMIT, backfill_after=timedelta(days=36_500)),
+        policy=policy(STROKE, KIDNEY, group_limit=LIMIT, backfill_after=timedelta(days=36_500)),
         relay=relay,
         ports=ports,
         tracer=tracer,
     )
+
+
+async def _run(engine: Engine, chunks: list[list[Input]]) -> list[Fate]:
+    return [o.fate for chunk in chunks for o in await engine.run(chunk)]
 
 
 @pytest.fixture
@@ -71,14 +84,10 @@ async def test_two_replicas_never_exceed_a_group_and_invite_each_person_once(
     case = Case(HANDLERS, now=NOW)
     inputs = [case.event_input(discharged(f"p{n}"), id=f"d{n}") for n in range(60)]
     second = Database(stack.mongo_url, name)
-
-    async def all_of_it(engine: Engine, chunks: list[list[Input]]) -> list[Fate]:
-        return [o.fate for chunk in chunks for o in await engine.run(chunk)]
-
     chunks = [inputs[i : i + 6] for i in range(0, 60, 6)]
     fates = await asyncio.gather(
-        all_of_it(_replica(database, stack.bootstrap), chunks),
-        all_of_it(_replica(second, stack.bootstrap), chunks[5:] + chunks[:5]),
+        _run(_replica(database, stack.bootstrap), chunks),
+        _run(_replica(second, stack.bootstrap), chunks[5:] + chunks[:5]),
     )
     await second.close()
 
@@ -90,3 +99,22 @@ async def test_two_replicas_never_exceed_a_group_and_invite_each_person_once(
     assert Counter(i.person_id for i in invitations) == {f"p{n}": 1 for n in range(60)}
     by_group = Counter(i.group_id for i in invitations)
     assert {g.id: g.reserved for g in groups} == by_group
+
+
+async def test_a_guardian_linked_in_the_very_moment_of_the_discharge_is_never_missed(
+    stack: Stack, database: Database, name: str
+) -> None:
+    case = Case(HANDLERS, now=NOW)
+    kids = [f"k{n}" for n in range(40)]
+    left = [[case.event_input(child_discharged(k, guardians=[]), id=f"d-{k}")] for k in kids]
+    links = [[case.event_input(linked(f"m-{k}", k), id=f"l-{k}")] for k in kids]
+    second = Database(stack.mongo_url, name)
+    await asyncio.gather(
+        _run(_replica(database, stack.bootstrap), left),
+        _run(_replica(second, stack.bootstrap), links),
+    )
+    await second.close()
+    invitations = await database.collection(INVITATIONS).find("h1", limit=200)
+    assert sorted(i.person_id for i in invitations) == sorted(f"m-{k}" for k in kids)
+    tasks = await database.collection(STAFF_TASKS).find("h1", limit=200)
+    assert {t.status for t in tasks} <= {TaskStatus.DONE}

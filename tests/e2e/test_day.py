@@ -1,0 +1,59 @@
+"""Does the day say which step failed?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from libs.common.devstack.day import hearing, plan, play
+from libs.common.devstack.part import Said
+from libs.common.devstack.stack import Stack
+
+
+class Told:
+    """What the terminal and the page are told."""
+
+    def __init__(self) -> None:
+        self.lines: list[Said] = []
+
+    def tell(self, part: str, said: Said) -> None:
+        self.lines.append(said)
+
+    def say(self, text: str) -> None:
+        pass
+
+
+async def test_a_day_that_goes_wrong_ends_with_1_and_names_the_step(
+    platform: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong: list[Any] = [("cardio", *rest) for _, *rest in plan.ADULTS]
+    monkeypatch.setattr(plan, "ADULTS", tuple(wrong))
+    monkeypatch.setattr(hearing, "DEADLINE", 20.0)
+    told: Any = Told()
+
+    code = await play.play(platform, told)
+
+    assert code == 1
+    *_, failed, last = [s.en for s in told.lines if "✓" not in s.en]
+    assert failed.startswith("✗ after 24 of them the right persons are invited")
+    assert "leads to cardio, not" in failed
+    assert last.startswith("the day failed at: after 24 of them")
+    assert "失败于" in told.lines[-1].zh
+
+
+def test_a_day_is_decided_by_its_seed() -> None:
+    from datetime import UTC, date, datetime
+
+    from libs.common.devstack.day.cast import Casting
+
+    now = datetime(2026, 11, 18, 2, 0, tzinfo=UTC)
+
+    def planned(seed: int) -> plan.Plan:
+        casting = Casting(play.number(seed), seed, date(2026, 11, 18))
+        return plan.Planning(casting, seed, now).plan()
+
+    assert planned(7) == planned(7)
+    assert planned(7) != planned(8)
+    names = [p.name for p in planned(7).patients]
+    assert len(set(names)) == len(names) == 31
