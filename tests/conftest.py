@@ -10,12 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from libs.common.devstack.errors import StackError
 from libs.common.devstack.stack import Stack
 
 IN_CI = os.environ.get("CI") == "true"
 cannot_run = pytest.StashKey[list[str]]()
+
+# A busy machine is no counterexample. New examples each time for a person, the same in CI.
+settings.register_profile(
+    "lianxin", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=IN_CI
+)
+settings.load_profile("lianxin")
 
 
 @pytest.fixture(scope="session")

@@ -146,9 +146,9 @@ class Producer:
         full: set[tuple[str, int]] = set()
         taken: list[R] = []
         try:
+            partitions = {t: await self._partitions(t) for t in {row.topic for row in rows}}
             for row in rows:
-                partitions = await self._partitions(row.topic)
-                target = (row.topic, cached_partition(row.key or b"", partitions))
+                target = (row.topic, cached_partition(row.key or b"", partitions[row.topic]))
                 if target in full:
                     continue
                 builder = builders.get(target)

@@ -276,6 +276,7 @@ class Consumer:
             except BusError as error:
                 log.info("lag_unknown", group=self._group, why=str(error))
                 continue
+            metrics.CONSUMER_LAG.clear()  # of partitions that somebody else has now
             for (topic, partition), lag in behind.items():
                 metrics.CONSUMER_LAG.labels(topic=topic, partition=str(partition)).set(lag)
             silent = self._ports.clock.monotonic() - self._last_record

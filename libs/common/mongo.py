@@ -59,6 +59,9 @@ class Unstorable(Exception):
 #: Source: mongodb/mongo src/mongo/base/error_codes.yml, categories Retriable/Network/Shutdown.
 _PASSING = frozenset({6, 7, 50, 63, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 _DUPLICATE_KEY = 11000
+#: The server sends 101 documents first and the others only when asked again; the batches
+#: that we read are bounded by what we ask for, so let them come at once (16 MB at most).
+ONE_ROUND_TRIP = 10_000
 
 
 def _meaning(error: PyMongoError) -> Exception:
@@ -168,7 +171,8 @@ class Collection(Generic[D]):
         else:
             hospitals = sorted({h for h, _ in pairs})
             query = {"hospital": {"$in": hospitals}, field: {"$in": sorted({v for _, v in pairs})}}
-        rows = await _call(self.raw.find(query).to_list(None))
+        cursor = self.raw.find(query).batch_size(ONE_ROUND_TRIP)
+        rows = await _call(cursor.to_list(None))
         if field != "id":
             # hospitals x values may match more than the pairs that were asked for
             rows = [r for r in rows if (r["hospital"], r[field]) in pairs]
@@ -188,7 +192,7 @@ class Collection(Generic[D]):
     ) -> list[D]:
         """Documents of one hospital; ``where`` and ``sort`` need an index of the spec."""
         query = {"hospital": hospital, **(where or {})}
-        cursor = self.raw.find(query).sort(list(sort)).limit(limit)
+        cursor = self.raw.find(query).sort(list(sort)).limit(limit).batch_size(limit)
         return [self.document(r) for r in await _call(cursor.to_list(limit))]
 
     async def count(self, hospital: str, where: Row | None = None) -> int:
@@ -320,7 +324,7 @@ class Database:
         limit: int = 0,
     ) -> list[Row]:
         """Rows of one of the runtime's own collections (inbox, outbox, timers, leases)."""
-        cursor = raw.find(query)
+        cursor = raw.find(query).batch_size(limit or ONE_ROUND_TRIP)
         if sort:
             cursor = cursor.sort(list(sort))
         rows: list[Row] = await _call(cursor.limit(limit).to_list(limit or None))

@@ -92,15 +92,23 @@ class Planner:
         ids = [inbox_id(i) for i in inputs]
         known_query = self._find_known(ids)
         known: dict[str, Row] | None = None
+        asking = inputs
         for _ in range(NEED_ROUNDS):
             wanted: dict[tuple[type[Document], str], list[tuple[str, str]]] = defaultdict(list)
-            for input in inputs:
+            again: list[Input] = []  # whose needs depend on what is loaded
+            for input in asking:
+                view = work.view(input.hospital)
+                looks = view.looks
                 try:
-                    needs = self._handlers[input.type].needs(input, work.view(input.hospital))
-                    for need, hospital in work.missing(input.hospital, needs):
-                        wanted[(need.model, need.field)].append((hospital, need.value))
-                except Exception:  # noqa: S112 - the same bug will raise in decide, where it counts
+                    needs = self._handlers[input.type].needs(input, view)
+                    for need in work.missing(input.hospital, needs):
+                        wanted[(need.model, need.field)].append((input.hospital, need.value))
+                except Exception:  # the same bug will raise in decide, where it counts
+                    again.append(input)
                     continue
+                if view.looks != looks:
+                    again.append(input)
+            asking = again
             queries = [
                 self._collections[model].load(by, pairs) for (model, by), pairs in wanted.items()
             ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from libs.common.cipher import Cipher
 from libs.common.decision import Input, Timer, derived_id
@@ -49,8 +49,7 @@ def timer_row(timer: Timer, cause: Input, traceparent: str) -> Row:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
+class OutboxRow(NamedTuple):
     """One event as final Kafka bytes. ``stream`` and ``sequence`` give its place."""
 
     id: str

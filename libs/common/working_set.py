@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from libs.common.decision import Document, Emit, Need
@@ -28,17 +27,23 @@ class WorkingSet:
         self._asked: set[tuple[type[Document], str, str, str]] = set()
         self._index: dict[tuple[type[Document], str], dict[tuple[str, Any], dict[str, Any]]] = {}
         self._base: dict[Key, int] = {}  # the stored version of each changed document
+        self._views: dict[str, View] = {}
 
-    def missing(self, hospital: str, needs: Iterable[Need]) -> list[tuple[Need, str]]:
+    def missing(self, hospital: str, needs: Iterable[Need]) -> list[Need]:
         """The needs that nobody has asked for yet; from now on they count as asked."""
-        fresh = []
-        for need in needs:
-            asked = (need.model, hospital, need.field, need.value)
-            if asked not in self._asked:
-                self._asked.add(asked)
-                if need.field != "id":
-                    self._index_on(need.model, need.field)
-                fresh.append((need, hospital))
+        fresh: list[Need] = []
+        try:
+            # One at a time: a generator may look at what it has just named.
+            for need in needs:
+                asked = (need.model, hospital, need.field, need.value)
+                if asked not in self._asked:
+                    self._asked.add(asked)
+                    if need.field != "id":
+                        self._index_on(need.model, need.field)
+                    fresh.append(need)
+        except BaseException:  # all or none: a bug half-way must not leave some as asked
+            self._asked.difference_update((n.model, hospital, n.field, n.value) for n in fresh)
+            raise
         return fresh
 
     def loaded(self, docs: Iterable[Document]) -> None:
@@ -48,7 +53,10 @@ class WorkingSet:
                 self._place(key, doc)
 
     def view(self, hospital: str) -> View:
-        return View(self, hospital)
+        found = self._views.get(hospital)
+        if found is None:
+            found = self._views[hospital] = View(self, hospital)
+        return found
 
     def stage(
         self, hospital: str, changes: Sequence[Document], events: Sequence[Emit]
@@ -86,8 +94,9 @@ class WorkingSet:
 
     def take(self, pending: dict[Key, Document]) -> None:
         for key, doc in pending.items():
-            known = self._docs.get(key)
-            self._base.setdefault(key, known.version if known else 0)
+            if key not in self._base:
+                known = self._docs.get(key)
+                self._base[key] = known.version if known else 0
             self._place(key, doc)
 
     def changed(self) -> dict[type[Document], list[tuple[Document, int]]]:
@@ -114,6 +123,9 @@ class WorkingSet:
                 index[(hospital, getattr(doc, field))][id] = doc
 
     def _place(self, key: Key, doc: Document) -> None:
+        if not self._index:
+            self._docs[key] = doc
+            return
         model, hospital, id = key
         old = self._docs.get(key)
         self._docs[key] = doc
@@ -124,20 +136,26 @@ class WorkingSet:
                 index[(hospital, getattr(doc, field))][id] = doc
 
 
-@dataclass(frozen=True, slots=True)
 class View:
-    """The working set as one hospital's input sees it (``libs.common.decision.State``)."""
+    """The working set as one hospital's inputs see it (``libs.common.decision.State``)."""
 
-    _set: WorkingSet
-    _hospital: str
+    __slots__ = ("_hospital", "_set", "looks")
+
+    def __init__(self, of: WorkingSet, hospital: str) -> None:
+        self._set = of
+        self._hospital = hospital
+        #: How often somebody looked: needs that did not look can't change with what is loaded.
+        self.looks = 0
 
     def get(self, model: type[D], id: str) -> D | None:
+        self.looks += 1
         doc: Any = self._set._docs.get((model, self._hospital, id))
         if doc is None and (model, self._hospital, "id", id) not in self._set._asked:
             raise NotNeeded(f"{model.__name__} by id was not named by needs")
         return doc  # type: ignore[no-any-return]
 
     def where(self, model: type[D], field: str, value: str) -> Sequence[D]:
+        self.looks += 1
         if (model, self._hospital, field, value) not in self._set._asked:
             raise NotNeeded(f"{model.__name__}.{field} was not named by needs")
         found = self._set._index[(model, field)].get((self._hospital, value), {})

@@ -38,17 +38,19 @@ from services.notify.domain.knowing import (
     needs_merge,
 )
 from services.notify.domain.requesting import (
+    decide_cancel,
+    decide_request,
+    needs_cancel,
+    needs_request,
+)
+from services.notify.domain.waiting import (
     EXPIRY,
     SETTLE,
     Expiry,
     Settle,
-    decide_cancel,
     decide_expiry,
-    decide_request,
     decide_settle,
-    needs_cancel,
     needs_expiry,
-    needs_request,
     needs_settle,
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,13 @@ from libs.common.service import Runtime, ServiceSpec
 from services.notify.api.live import Wakes
 from services.notify.api.routes import ACCESS, router
 from services.notify.domain.channels import ChannelRule, Figures, Policy
-from services.notify.domain.delivering import Delivery, DeliveryStatus
+from services.notify.domain.delivery import Delivery, DeliveryStatus
 from services.notify.domain.inbox import InboxMessage, InboxStatus
 from services.notify.domain.texts import Template, TemplateFile, Texts
 from services.notify.handlers import HANDLERS
 from services.notify.ports import Due, Sender
 from services.notify.senders.email import EmailSender
-from services.notify.senders.sending import Sending
+from services.notify.senders.sending import Provider, Sending
 from services.notify.senders.webhook import WebhookSender
 from services.notify.settings import Settings, secret_of
 from services.notify.store import COLLECTIONS, DeliveryWork
@@ -118,12 +118,12 @@ def load_policy(settings: Settings) -> Policy:
 # -- parts ------------------------------------------------------------------------------
 
 
-def sender_of(channel: Channel, runtime: Runtime) -> tuple[Sender, int]:
-    """A channel's sender, and how many calls it takes at a time."""
+def provider_of(channel: Channel, runtime: Runtime) -> Provider:
     settings, clock = runtime.settings, runtime.ports.clock
     assert isinstance(settings, Settings)
+    sender: Sender
     if channel is Channel.EMAIL:
-        mail = EmailSender(
+        sender = EmailSender(
             host=settings.smtp_host,
             port=settings.smtp_port,
             security=settings.smtp_security,
@@ -134,60 +134,53 @@ def sender_of(channel: Channel, runtime: Runtime) -> tuple[Sender, int]:
             timeout=settings.smtp_timeout,
             clock=clock,
         )
-        return mail, settings.smtp_calls
-    own = urlsplit(settings.webhook_default_url).hostname
-    webhook = WebhookSender(
-        secret=secret_of(settings.webhook_secret.get_secret_value()),
-        timeout=settings.webhook_timeout,
-        connections=settings.webhook_calls,
-        clock=clock,
-        allow_private=settings.webhook_allow_private,
-        trusted=[own] if own else [],
+        calls = settings.smtp_calls
+    else:
+        own = urlsplit(settings.webhook_default_url).hostname
+        sender = WebhookSender(
+            secret=secret_of(settings.webhook_secret.get_secret_value()),
+            timeout=settings.webhook_timeout,
+            connections=settings.webhook_calls,
+            clock=clock,
+            allow_private=settings.webhook_allow_private,
+            trusted=[own] if own else [],
+        )
+        calls = settings.webhook_calls
+    return Provider(
+        sender, calls, call_seconds(settings, channel), claim_seconds(settings, channel)
     )
-    return webhook, settings.webhook_calls
 
 
 class Parts:
     """What notify has besides the common runtime; one for each process.
 
-    It sees every decision after its commit: that wakes the sending loops and the live
+    It sees every decision after its commit: that wakes the sending loop and the live
     inboxes, and it is counted.
     """
 
     def __init__(self) -> None:
         self.wakes = Wakes()
-        self._loops: dict[Channel, Sending] = {}
+        self.hint: Callable[[Due], None] = lambda _due: None
 
     def run(self, runtime: Runtime) -> Sequence[Coroutine[Any, Any, None]]:
         settings = runtime.settings
         assert isinstance(settings, Settings)
-        for channel in switched_on(settings):
-            sender, calls = sender_of(channel, runtime)
-            self._loops[channel] = Sending(
-                sender,
-                engine=runtime.engine,
-                work=DeliveryWork(runtime.database),
-                ports=runtime.ports,
-                tracer=runtime.tracer,
-                calls=calls,
-                call=call_seconds(settings, channel),
-                claim=claim_seconds(settings, channel),
-            )
-        return [
-            self.wakes.listen(runtime.database, runtime.ports),
-            *(loop.run() for loop in self._loops.values()),
-        ]
+        sending = Sending(
+            [provider_of(channel, runtime) for channel in switched_on(settings)],
+            engine=runtime.engine,
+            work=DeliveryWork(runtime.database),
+            ports=runtime.ports,
+            tracer=runtime.tracer,
+        )
+        self.hint = sending.hint
+        return [sending.run(), self.wakes.listen(runtime.database, runtime.ports)]
 
     def committed(self, _input: Input, answer: Answer) -> None:
         for doc in answer.changes:
             match doc:
                 # Retries are pending, too; they wait for their time.
                 case Delivery(status=DeliveryStatus.PENDING, attempt=0):
-                    due = Due(
-                        doc.hospital, doc.notification_id, doc.correlation_id, doc.traceparent
-                    )
-                    if doc.channel in self._loops:
-                        self._loops[doc.channel].hint(due)
+                    self.hint(due_of(doc))
                 case InboxMessage(status=InboxStatus.UNREAD):
                     self.wakes.wake(doc.hospital, doc.person_id)
                 case _:
@@ -204,6 +197,16 @@ class Parts:
                     _count(channel, "suppressed")
                 case _:
                     pass
+
+
+def due_of(delivery: Delivery) -> Due:
+    return Due(
+        delivery.hospital,
+        delivery.notification_id,
+        delivery.channel,
+        delivery.correlation_id,
+        delivery.traceparent,
+    )
 
 
 def _count(channel: Channel | None, outcome: str) -> None:

@@ -56,21 +56,24 @@ class Due:
 
     hospital: str
     notification_id: str
+    channel: Channel
     correlation_id: str
     traceparent: str | None
 
+    @property
+    def key(self) -> tuple[str, str, Channel]:
+        return (self.hospital, self.notification_id, self.channel)
+
 
 class WorkList(Protocol):
-    """Where the sending loop of a channel finds its work."""
+    """Where the sending loop finds its work."""
 
     async def due(self, channel: Channel, now: datetime, grace: timedelta, limit: int) -> list[Due]:
         """What has been due for ``grace``, the oldest first, of all hospitals."""
         ...
 
-    async def outgoing(
-        self, channel: Channel, dues: Sequence[Due]
-    ) -> dict[tuple[str, str], Outgoing]:
-        """What to send for each of ``dues``, by (hospital, notification)."""
+    async def outgoing(self, dues: Sequence[Due]) -> dict[tuple[str, str, Channel], Outgoing]:
+        """What to send for each of ``dues``, by its key."""
         ...
 
 

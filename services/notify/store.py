@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from libs.common.events import Channel
 from libs.common.mongo import CollectionSpec, Database, Index, Row
 from services.notify.domain.channels import CALLED
-from services.notify.domain.delivering import Delivery
+from services.notify.domain.delivery import Delivery
 from services.notify.domain.inbox import InboxMessage
 from services.notify.domain.notification import Notification, Told
 from services.notify.domain.people import Link, Person
@@ -120,16 +120,20 @@ class DeliveryWork:
             limit=limit,
         )
         return [
-            Due(r["hospital"], r["notification_id"], r["correlation_id"], r["traceparent"])
-            for r in rows
+            Due(
+                row["hospital"],
+                row["notification_id"],
+                channel,
+                row["correlation_id"],
+                row["traceparent"],
+            )
+            for row in rows
         ]
 
-    async def outgoing(
-        self, channel: Channel, dues: Sequence[Due]
-    ) -> dict[tuple[str, str], Outgoing]:
-        """What to send for each of ``dues``, by (hospital, notification)."""
+    async def outgoing(self, dues: Sequence[Due]) -> dict[tuple[str, str, Channel], Outgoing]:
+        """What to send for each of ``dues``, by its key."""
         pairs = [(d.hospital, d.notification_id) for d in dues]
-        ids = [(h, Delivery.id_of(n, channel)) for h, n in pairs]
+        ids = [(d.hospital, Delivery.id_of(d.notification_id, d.channel)) for d in dues]
         deliveries, messages, notifications = await asyncio.gather(
             self._deliveries.load("id", ids),
             self._messages.load("id", pairs),
@@ -139,9 +143,10 @@ class DeliveryWork:
         notification_of = {(n.hospital, n.id): n for n in notifications}
         found = {}
         for delivery in deliveries:
-            key = (delivery.hospital, delivery.notification_id)
-            if key in message_of and key in notification_of:
-                found[key] = outgoing(delivery, message_of[key], notification_of[key])
+            pair = (delivery.hospital, delivery.notification_id)
+            if pair in message_of and pair in notification_of:
+                message, notification = message_of[pair], notification_of[pair]
+                found[(*pair, delivery.channel)] = outgoing(delivery, message, notification)
         return found
 
 

@@ -102,8 +102,8 @@ class Store:
             "$and": [
                 {
                     "$or": [
-                        {"head.department_code": {"$in": sorted(actor.departments)}},
-                        {"head.ordering_practitioner_id": actor.person},
+                        {"department_code": {"$in": sorted(actor.departments)}},
+                        {"ordering_practitioner_id": actor.person},
                     ]
                 }
             ],

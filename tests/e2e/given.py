@@ -31,7 +31,7 @@ class Story:
         self.wire = wire
         self.id = f"t{number}"
         webhook = f"{wire.page}/webhook"
-        self.casting = Casting(self.id, number, self.now().date(), webhook)
+        self.casting = Casting(self.id, self.now().date(), webhook)
         self._count = 0
 
     def now(self) -> datetime:

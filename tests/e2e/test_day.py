@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from libs.common.devstack.day import hearing, plan, play
+from libs.common.devstack.day.cast import Casting
 from libs.common.devstack.part import Said
 from libs.common.devstack.stack import Stack
 
@@ -42,18 +44,17 @@ async def test_a_day_that_goes_wrong_ends_with_1_and_names_the_step(
     assert "失败于" in told.lines[-1].zh
 
 
-def test_a_day_is_decided_by_its_seed() -> None:
-    from datetime import UTC, date, datetime
-
-    from libs.common.devstack.day.cast import Casting
-
+def test_a_day_is_decided_by_its_name() -> None:
     now = datetime(2026, 11, 18, 2, 0, tzinfo=UTC)
 
-    def planned(seed: int) -> plan.Plan:
-        casting = Casting(play.number(seed), seed, date(2026, 11, 18))
-        return plan.Planning(casting, seed, now).plan()
+    def planned(name: str) -> plan.Plan:
+        return plan.Planning(Casting(name, now.date()), now).plan()
 
-    assert planned(7) == planned(7)
-    assert planned(7) != planned(8)
-    names = [p.name for p in planned(7).patients]
+    assert planned("tsdg4") == planned("tsdg4")
+    assert planned("tsdg4") != planned("tsdg5")
+    names = [p.name for p in planned("tsdg4").patients]
     assert len(set(names)) == len(names) == 31
+
+
+def test_no_two_days_have_the_same_name() -> None:
+    assert [play.named(n) for n in (0, 31, 32, 28_000_000)] == ["0", "z", "10", "tpfr0"]

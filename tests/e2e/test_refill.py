@@ -174,6 +174,18 @@ async def test_only_doctors_of_the_department_and_only_another_pharmacist_decide
     assert problem["reason"] == "separation_of_duties" and problem["detail"]
 
 
+async def test_whoever_says_no_says_why(story: Story, wire: Wire) -> None:
+    patient = await regular(story)
+    asked = await story.asks(patient.caller, patient)
+
+    problem = await story.decides(DOCTOR, asked["id"], "decline", 422)
+    assert problem["reason"] == "reason_missing" and problem["detail"]
+    declined = await story.decides(DOCTOR, asked["id"], "decline", reason="condition_changed")
+
+    assert (declined["status"], declined["reason"]) == ("declined", "condition_changed")
+    await wire.told(patient.caller, "refill.declined")
+
+
 async def test_a_pharmacist_returns_it_to_the_same_doctor(story: Story, wire: Wire) -> None:
     patient = await regular(story)
     asked = await story.asks(patient.caller, patient)

@@ -15,7 +15,7 @@ import pytest
 
 from libs.common.events import GroupFull, GroupOpened, InvitationIssued
 from libs.common.mongo import Row, Unavailable
-from tests.failure.journeys import discharge, unequal
+from tests.failure.journeys import discharge
 from tests.support import topics
 from tests.support.platform import SMALL, Hospital, Platform, eventually
 
@@ -69,10 +69,12 @@ class Seats:
                 await asyncio.sleep(0.02)
 
         watching = asyncio.create_task(look())
-        yield
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
 
 
 async def sum_of(platform: Platform, metric: str) -> list[float]:
@@ -101,27 +103,31 @@ async def seats(platform: Platform, hospital: Hospital) -> Seats:
 async def test_many_patients_at_once_fill_groups_exactly(
     platform: Platform, hospital: Hospital, seats: Seats
 ) -> None:
-    conflicts = sum(await sum_of(platform, "version_conflicts_total"))
+    before = sum(await sum_of(platform, "version_conflicts_total"))
     async with seats.watched():
-        await seats.leave(60)
-        await hospital.settled()
-        assert len(await seats.check()) == 60 // LIMIT
-        # One seat is left for each of the next, then none.
+        for _ in range(5):
+            await seats.leave(60)
+            await hospital.settled()
+            assert len(await seats.check()) == seats.patients // LIMIT
+            conflicts = sum(await sum_of(platform, "version_conflicts_total")) - before
+            if conflicts:
+                break
+        # They did meet, and went on after a bounded number of repetitions.
+        assert 0 < conflicts < 200
+        # One seat more than a group has: the next one is opened for it.
         await seats.leave(LIMIT + 1)
         await hospital.settled()
         groups = await seats.check()
-    assert sorted(g["reserved"] for g in groups) == [1, *(13 * [LIMIT])]
+    assert sorted(g["reserved"] for g in groups) == [1, *((len(groups) - 1) * [LIMIT])]
 
     told = topics.once(await hospital.standing("enrollment.events", "enrollment.groups"))
-    invited = [e.data.encounter_id for e in told if isinstance(e.data, InvitationIssued)]
-    assert not unequal(Counter(invited), set(invited))
-    opened = [e.data.number for e in told if isinstance(e.data, GroupOpened)]
-    full = [e for e in told if isinstance(e.data, GroupFull)]
-    assert sorted(n for n in opened if n > 1) == list(range(2, 15))
-    assert len(full) == 13
-    # They did meet, and went on after a bounded number of repetitions.
-    conflicts = sum(await sum_of(platform, "version_conflicts_total")) - conflicts
-    assert 0 < conflicts < 200
+    small = [e.data for e in told if getattr(e.data, "programme_id", "") == SMALL[0]]
+    invited = Counter(e.encounter_id for e in small if isinstance(e, InvitationIssued))
+    assert len(invited) == seats.patients
+    assert set(invited.values()) == {1}
+    opened = [e.number for e in small if isinstance(e, GroupOpened)]
+    assert sorted(opened) == list(range(1, len(groups) + 1))
+    assert len([e for e in small if isinstance(e, GroupFull)]) == len(groups) - 1
 
 
 @pytest.mark.timeout(300)
@@ -130,7 +136,6 @@ async def test_seats_that_are_given_back_while_others_want_them_are_given_once(
 ) -> None:
     await seats.leave(40)
     await hospital.settled()
-    links = [m["link"] for m in await hospital.rows("notify", "inbox_messages")]
     wanted = {
         r["person_id"]
         for r in await hospital.rows("enrollment", "invitations", programme_id=SMALL[0])

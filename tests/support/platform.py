@@ -14,7 +14,7 @@ import signal
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -122,7 +122,18 @@ class Raw:
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter: whose, and what of it can be told."""
+
+    consumer: str
+    topic: str
+    reason: str
+    place: str
+    value: bytes | None
 
 
 class Hospital:
@@ -244,12 +255,19 @@ class Hospital:
         """All of the hospital's events on these topics, as often as they stand there."""
         return topics.events(await topics.standing(self.stack.bootstrap, *names), self.id)
 
-    async def letters(self) -> list[tuple[str, dict[str, bytes]]]:
-        """The hospital's dead letters: (topic, headers)."""
-        names = [f"{group}.dlq" for group in GROUPS]
-        records = await topics.standing(self.stack.bootstrap, *names)
-        found = [(r.topic, dict(r.headers)) for r in records]
-        return [(t, h) for t, h in found if h.get("ce_hospital") == self.id.encode()]
+    async def letters(self) -> list[Letter]:
+        """The hospital's dead letters, by its key; each once, though they may come twice."""
+        records = await topics.standing(self.stack.bootstrap, *(f"{group}.dlq" for group in GROUPS))
+        found = {}
+        for record in records:
+            if (record.key or b"").startswith(f"{self.id}/".encode()):
+                h = {k: v.decode() for k, v in record.headers if k.startswith("dlq_")}
+                place = f"{h['dlq_topic']}-{h['dlq_partition']}-{h['dlq_offset']}"
+                letter = Letter(
+                    h["dlq_consumer"], h["dlq_topic"], h["dlq_reason"], place, record.value
+                )
+                found[letter.consumer, place] = letter
+        return list(found.values())
 
     async def settled(self, within: float = PATIENCE) -> None:
         """Everything that was published has been handled, told on and called out."""

@@ -195,7 +195,7 @@ class Case:
         work = WorkingSet()
         for round in range(NEED_ROUNDS + 1):
             fresh = [
-                missing
+                (missing, i.hospital)
                 for i in inputs
                 for missing in work.missing(
                     i.hospital, self.handlers[i.type].needs(i, work.view(i.hospital))

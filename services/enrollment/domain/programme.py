@@ -162,7 +162,10 @@ class Policy(Rule):
 
     def day(self, at: datetime) -> date:
         """The calendar day at the hospital."""
-        return at.astimezone(self.zone).date()
+        try:
+            return at.astimezone(self.zone).date()
+        except OverflowError:  # systems send the end of the year 9999 for "unknown"
+            return at.date()
 
     def is_child(self, birth_date: date, at: datetime) -> bool:
         return age(birth_date, self.day(at)) < self.adult_age

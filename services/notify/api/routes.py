@@ -12,10 +12,8 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel
 
 from libs.common.auth import Role
-from libs.common.events import Channel, Urgency
 from libs.common.http.access import ANY_ROLE, Access, Caller
 from libs.common.http.commands import answer, command, submit
 from libs.common.http.paging import PageOf, Paging
@@ -23,11 +21,15 @@ from libs.common.http.problems import Problem, invalid, unavailable
 from libs.common.http.reads import PatientReads, Reads
 from libs.common.http.sse import EventStream, LastEventId, Pushed
 from services.notify.api.live import Wakes, messages_after
-from services.notify.domain.delivering import Delivery, DeliveryStatus
-from services.notify.domain.inbox import InboxMessage, InboxStatus, ReadMessage
-from services.notify.domain.notification import Notification, Status
-from services.notify.domain.people import Person
-from services.notify.domain.texts import Language, language_of
+from services.notify.api.shapes import (
+    InboxItem,
+    NotificationState,
+    ReadAnswer,
+    inbox_item,
+    notification_state,
+)
+from services.notify.domain.inbox import InboxMessage, ReadMessage
+from services.notify.domain.texts import Language
 from services.notify.handlers import READ
 from services.notify.store import InboxReader, NotificationReader
 
@@ -41,80 +43,6 @@ ACCESS: Access = {
     ("POST", "/v1/inbox/{message_id}/read"): ANY_ROLE - {Role.INTEGRATION},
     ("GET", "/v1/notifications/{notification_id}"): frozenset({Role.OPS}),
 }
-
-
-class InboxItem(BaseModel):
-    """One message in a person's inbox. ``number`` is its id in the live stream."""
-
-    id: str
-    number: int
-    status: InboxStatus
-    patient_id: str | None
-    template: str
-    urgency: Urgency
-    language: Language
-    title: str
-    body: str
-    link: str | None
-    at: datetime
-    event_time: datetime
-    read_at: datetime | None
-
-
-class ReadAnswer(BaseModel):
-    id: str
-    read_at: datetime
-
-
-class ChannelState(BaseModel):
-    """What became of a notification on one channel."""
-
-    channel: Channel
-    status: DeliveryStatus
-    attempt: int
-    lost_answers: int
-    reason: str | None
-    provider_code: str | None
-    next_attempt_at: datetime | None
-    ended_at: datetime | None
-
-
-class NotificationState(BaseModel):
-    """What became of a notification: no text, no link, no address."""
-
-    id: str
-    status: Status
-    reason: str | None
-    recipient_id: str
-    patient_id: str | None
-    template: str
-    urgency: Urgency
-    requested_at: datetime | None
-    event_time: datetime | None
-    expires_at: datetime | None
-    in_inbox_at: datetime | None
-    read_at: datetime | None
-    channels: list[ChannelState]
-
-
-def inbox_item(message: InboxMessage, person: Person, default: Language) -> InboxItem:
-    language = language_of(person.language, default)
-    text = message.texts[language]
-    return InboxItem(
-        id=message.id,
-        number=message.number,
-        status=message.status,
-        patient_id=message.patient_id,
-        template=message.template,
-        urgency=message.urgency,
-        language=language,
-        title=text.title,
-        body=text.body,
-        link=message.link,
-        at=message.at,
-        event_time=message.event_time,
-        read_at=message.read_at,
-    )
 
 
 async def _seen(reads: PatientReads, messages: Iterable[InboxMessage]) -> None:
@@ -207,41 +135,9 @@ def router(wakes: Wakes) -> APIRouter:
         notification, message, deliveries = found
         if notification.patient_id is not None:
             await reads.of(notification.patient_id, "Communication", notification.id)
-        return _state(notification, message, deliveries)
+        return notification_state(notification, message, deliveries)
 
     return routes
-
-
-def _state(
-    notification: Notification, message: InboxMessage | None, deliveries: Iterable[Delivery]
-) -> NotificationState:
-    return NotificationState(
-        id=notification.id,
-        status=notification.status,
-        reason=notification.reason,
-        recipient_id=notification.recipient_id,
-        patient_id=notification.patient_id,
-        template=notification.template,
-        urgency=notification.urgency,
-        requested_at=notification.requested_at,
-        event_time=notification.event_time,
-        expires_at=notification.expires_at,
-        in_inbox_at=None if message is None else message.at,
-        read_at=None if message is None else message.read_at,
-        channels=[
-            ChannelState(
-                channel=d.channel,
-                status=d.status,
-                attempt=d.attempt,
-                lost_answers=d.lost,
-                reason=d.reason,
-                provider_code=d.code,
-                next_attempt_at=d.next_attempt_at,
-                ended_at=d.ended_at,
-            )
-            for d in deliveries
-        ],
-    )
 
 
 def _number(last_event_id: str | None) -> int | None:

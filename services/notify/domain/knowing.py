@@ -49,7 +49,7 @@ from services.notify.domain.people import (
     needs_person,
     root,
 )
-from services.notify.domain.requesting import SETTLE
+from services.notify.domain.waiting import SETTLE
 
 
 def facts_of(data: Any) -> list[Facts]:

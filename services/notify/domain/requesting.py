@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pydantic import BaseModel
-
 from libs.common.decision import (
     Answer,
     Common,
     Decision,
-    Emit,
     Env,
     Input,
     Need,
@@ -29,7 +26,7 @@ from libs.common.events import (
     NotificationSent,
 )
 from services.notify.domain.channels import CALLED, Policy
-from services.notify.domain.delivering import Delivery
+from services.notify.domain.delivery import Delivery, deliveries_of
 from services.notify.domain.inbox import InboxMessage
 from services.notify.domain.notification import (
     Action,
@@ -47,24 +44,8 @@ from services.notify.domain.people import (
     root,
     silence,
 )
-from services.notify.domain.texts import Audience, language_of
-
-#: Timers.
-EXPIRY = "notification.expiry"
-SETTLE = "notification.settle"
-
-
-class Expiry(BaseModel):
-    """The timer ``notification.expiry``: nobody has told how to reach the person."""
-
-    notification_id: str
-
-
-class Settle(BaseModel):
-    """The timer ``notification.settle``: the person has become known."""
-
-    person_id: str
-
+from services.notify.domain.texts import Audience
+from services.notify.domain.waiting import expiry_of
 
 # -- requested --------------------------------------------------------------------------
 
@@ -150,10 +131,10 @@ def _told(input: Input, notification: Notification, state: State, env: Env) -> A
     timers: list[Timer] = []
     deliveries: Sequence[Delivery] = ()
     if person.known_at is not None:
-        deliveries = _deliveries(notification, person, input, env)
+        deliveries = deliveries_of(notification, person, input, env)
     elif notification.channels:
         notification = notification.but(status=Status.WAITING, waiting_for=person.id)
-        timers.append(_expiry(notification, request))
+        timers.append(expiry_of(notification, request))
     person = person.but(inbox_last=person.inbox_last + 1)
     message = InboxMessage(
         id=notification.id,
@@ -182,44 +163,6 @@ def _told(input: Input, notification: Notification, state: State, env: Env) -> A
     )
 
 
-def _expiry(notification: Notification, request: NotificationRequested) -> Timer:
-    return Timer(
-        id=f"{EXPIRY}/{notification.id}",
-        due=request.expires_at,
-        type=EXPIRY,
-        subject=notification.id,
-        data={"notification_id": notification.id},
-    )
-
-
-def _deliveries(
-    notification: Notification, person: Person, input: Input, env: Env
-) -> list[Delivery]:
-    """One for each channel by which the person can be reached, due at once."""
-    policy: Policy = env.policy
-    own = {Channel.EMAIL: person.email, Channel.WEBHOOK: person.webhook}
-    deliveries = []
-    for channel in notification.channels:
-        address = own.get(channel) or policy.channels[channel].default_address
-        if address is None:
-            continue
-        deliveries.append(
-            Delivery(
-                id=Delivery.id_of(notification.id, channel),
-                hospital=notification.hospital,
-                notification_id=notification.id,
-                channel=channel,
-                key=Delivery.key_of(notification.hospital, notification.id, channel),
-                address=address,
-                language=language_of(person.language, policy.default_language),
-                next_attempt_at=env.now,
-                correlation_id=input.correlation_id or input.id,
-                traceparent=input.traceparent,
-            )
-        )
-    return deliveries
-
-
 # -- cancelled --------------------------------------------------------------------------
 
 
@@ -244,54 +187,3 @@ def decide_cancel(input: Input, state: State, env: Env) -> Answer:
         return Refusal(Common.STALE)
     notification = notification.moved(Action.CANCEL, reason=cancel.reason, waiting_for=None)
     return Decision(changes=[notification], note="cancelled")
-
-
-# -- waiting ----------------------------------------------------------------------------
-
-
-def needs_expiry(input: Input, state: State) -> Iterator[Need]:
-    yield Need(Notification, "id", input.data.notification_id)
-
-
-def decide_expiry(input: Input, state: State, env: Env) -> Answer:
-    notification = state.get(Notification, input.data.notification_id)
-    if notification is None or not notification.may(Action.LAPSE):
-        return Decision(note="not_waiting")
-    notification, events = _lapsed(notification, Silence.NO_CONTACT, env)
-    return Decision(changes=[notification], events=events, note="lapsed")
-
-
-def _lapsed(notification: Notification, why: Silence, env: Env) -> tuple[Notification, list[Emit]]:
-    notification = notification.moved(Action.LAPSE, reason=why, waiting_for=None)
-    return notification, [suppressed(notification, why, env.now, c) for c in notification.channels]
-
-
-def needs_settle(input: Input, state: State) -> Iterator[Need]:
-    id = input.data.person_id
-    yield Need(Notification, "waiting_for", id)
-    yield Need(Person, "id", id)
-    for notification in state.where(Notification, "waiting_for", id):
-        for channel in notification.channels:
-            yield Need(Delivery, "id", Delivery.id_of(notification.id, channel))
-        yield from needs_matter(state, notification.matter)
-
-
-def decide_settle(input: Input, state: State, env: Env) -> Answer:
-    """Choose the channels of all that waited for a person who is known by now."""
-    person = state.get(Person, input.data.person_id)
-    if person is None or person.known_at is None:
-        return Decision(note="still_unknown")
-    changes: list[Notification | Delivery] = []
-    events: list[Emit] = []
-    for notification in state.where(Notification, "waiting_for", person.id):
-        why = silence(state, notification.matter, env.now)
-        if notification.expires_at is not None and notification.expires_at <= env.now:
-            why = Silence.NO_CONTACT
-        if why is not None:
-            lapsed, told = _lapsed(notification, why, env)
-            changes.append(lapsed)
-            events += told
-            continue
-        changes += _deliveries(notification, person, input, env)
-        changes.append(notification.moved(Action.SETTLE, waiting_for=None))
-    return Decision(changes=changes, events=events, note="settled")

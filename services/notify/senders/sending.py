@@ -1,9 +1,9 @@
 """Who calls a channel's provider, when, and how many calls at a time?
 
-One loop for each channel, in every replica. A call is made only by whoever has committed
+One loop in every replica serves all channels. A call is made only by whoever has committed
 the claim for it; claims of many deliveries share a transaction, the calls run side by
-side up to a limit, and their outcomes share transactions again. What was committed here
-is called at once; what another process left behind is found by looking.
+side up to each channel's limit, and their outcomes share transactions again. What was
+committed here is called at once; what another process left behind is found by looking.
 
 A process that dies after a claim leaves it to lapse; the rules then count its answer as
 lost. One that stops in good order waits for its answers.
@@ -12,100 +12,89 @@ lost. One that stops in good order waits for its answers.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from libs.common import metrics
 from libs.common.clock import Ports
-from libs.common.decision import Input, derived_id
+from libs.common.decision import Input
+from libs.common.events import Channel
 from libs.common.fates import Fate, Outcome
 from libs.common.mongo import Conflict, Unavailable
 from libs.common.telemetry import Tracer
-from services.notify.domain.delivering import (
-    ANSWER_LOST,
-    CLAIM,
-    ENDED,
-    CallEnded,
-    Claim,
-    Delivery,
-    Verdict,
-)
+from services.notify.domain.delivering import ANSWER_LOST, CLAIM, Claim, Verdict
 from services.notify.ports import Due, Outgoing, Result, Sender, WorkList
+from services.notify.senders.recording import Decides, Ended, Outcomes, command_of, decided
 
 log = structlog.get_logger()
 
-SOURCE: Final = "/services/notify"
 #: Seconds between looks at what is due and was not committed here.
 POLL: Final = 1.0
 #: So long what is due is left to the replica that committed it.
 GRACE: Final = timedelta(seconds=1)
-#: Deliveries remembered because they were committed here.
+#: Deliveries of one channel remembered because they were committed here.
 HINTS: Final = 10_000
 #: Seconds that a stopping process waits for answers that are under way.
 DRAIN: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
-    due: Due
-    attempt: int
-    result: Result
+class Provider:
+    """A channel's sender: ``calls`` under way at a time, each for ``call`` seconds at most;
+    ``claim`` is how many seconds a claim holds."""
 
-
-class Decides(Protocol):
-    """Decides and saves inputs (``libs.common.engine.Engine``)."""
-
-    async def run(self, inputs: Sequence[Input], name: str = ..., /) -> list[Outcome]: ...
+    sender: Sender
+    calls: int
+    call: float
+    claim: float
 
 
 class Sending:
-    """The loop of one channel; ``run`` until cancelled.
-
-    ``claim`` is how long a claim holds, ``call`` how long one call may take in all.
-    """
+    """The loop of one process; ``run`` until cancelled."""
 
     def __init__(
         self,
-        sender: Sender,
+        providers: Sequence[Provider],
         *,
         engine: Decides,
         work: WorkList,
         ports: Ports,
         tracer: Tracer,
-        calls: int,
-        call: float,
-        claim: float,
         poll: float = POLL,
         grace: timedelta = GRACE,
     ) -> None:
-        if call >= claim:
+        if any(p.call >= p.claim for p in providers):
             raise ValueError("a claim must outlast its call")
-        self._sender, self._engine, self._work = sender, engine, work
+        self._providers = {p.sender.channel: p for p in providers}
+        self._engine, self._work = engine, work
         self._ports, self._tracer = ports, tracer
-        self._limit, self._call_seconds, self._claim_seconds = calls, call, claim
         self._poll, self._grace = poll, grace
-        self._channel = sender.channel
-        self._hints: dict[tuple[str, str], Due] = {}
+        self._hints: dict[Channel, dict[tuple[str, str, Channel], Due]] = {
+            channel: {} for channel in self._providers
+        }
         self._calls: set[asyncio.Task[None]] = set()
-        self._busy = 0  # slots: from the claim to the recorded outcome
-        self._ended: list[_Ended] = []
+        # Slots by channel, taken from the claim to the recorded outcome.
+        self._busy: Counter[Channel] = Counter()
+        self._outcomes = Outcomes(engine, ports, recorded=self._recorded)
         self._wake = asyncio.Event()
-        self._something_ended = asyncio.Event()
         self._looked = float("-inf")
-        self._more = False  # more was due than fitted: look again at once
+        self._more: set[Channel] = set()  # more was due than fitted: look as slots come free
 
     def hint(self, due: Due) -> None:
         """This delivery has just been committed here and is due. Never waits."""
-        if len(self._hints) < HINTS:  # beyond it, looking finds them
-            self._hints[(due.hospital, due.notification_id)] = due
-        self._wake.set()
+        hints = self._hints.get(due.channel)
+        if hints is not None and len(hints) < HINTS:  # beyond it, looking finds them
+            hints[due.key] = due
+            self._wake.set()
 
     async def run(self) -> None:
-        recording = asyncio.create_task(self._record(), name=f"record-{self._channel}")
+        recording = asyncio.create_task(self._outcomes.run(), name="record-outcomes")
         failures = 0
         try:
             while True:
@@ -116,189 +105,137 @@ class Sending:
                     failures = 0
                 except (Unavailable, Conflict) as error:
                     failures += 1
-                    log.warning("sending_waits", channel=self._channel, why=str(error))
+                    log.warning("sending_waits", why=str(error))
                     await self._ports.clock.sleep(self._ports.backoff(failures, cap=5.0))
         finally:
             await self._drain(recording)
-            await self._sender.close()
 
     # -- claims -------------------------------------------------------------------------
 
     async def _step(self) -> None:
-        free = self._limit - self._busy
-        if free <= 0 or not (self._hints or self._time_to_look()):
-            await self._sleep()
-            return
         self._wake.clear()
-        dues = [self._hints.pop(key) for key in list(self._hints)[:free]]
-        if len(dues) < free and self._time_to_look():
-            dues = await self._look(dues, free)
+        look = self._ports.clock.monotonic() - self._looked >= self._poll
+        if look:
+            self._looked = self._ports.clock.monotonic()
+        dues: list[Due] = []
+        for channel in self._providers:
+            dues += await self._some(channel, look=look)
         if dues:
             await self._begin(dues)
+        else:
+            await self._sleep()
 
-    def _time_to_look(self) -> bool:
-        return self._ports.clock.monotonic() - self._looked >= self._poll
+    async def _some(self, channel: Channel, *, look: bool) -> list[Due]:
+        """What is due on ``channel``, as much as may be called now."""
+        free = self._providers[channel].calls - self._busy[channel]
+        hints = self._hints[channel]
+        some = {key: hints.pop(key) for key in list(hints)[: max(free, 0)]}
+        if (look or channel in self._more) and len(some) < free:
+            found = await self._work.due(channel, self._ports.clock.now(), self._grace, free)
+            for due in found:
+                if len(some) < free:
+                    some.setdefault(due.key, due)
+            if len(found) >= free:
+                self._more.add(channel)
+            else:
+                self._more.discard(channel)
+        return list(some.values())
 
     async def _sleep(self) -> None:
-        """Until something is hinted, a call has ended, or it is time to look."""
-        rest = self._poll - (self._ports.clock.monotonic() - self._looked)
-        if self._busy >= self._limit:
-            rest = self._poll
-        try:
-            async with asyncio.timeout(
-                max(rest, 0.001) * (1 + self._ports.randomness.jitter() / 5)
-            ):
+        """Until something is hinted, an outcome is recorded, or it is time to look."""
+        passed = self._ports.clock.monotonic() - self._looked
+        rest = min(max(self._poll - passed, 0.001), self._poll)
+        spread = 1 + self._ports.randomness.jitter() / 5
+        with suppress(TimeoutError):
+            async with asyncio.timeout(rest * spread):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
-        self._wake.clear()
-
-    async def _look(self, hinted: list[Due], free: int) -> list[Due]:
-        found = await self._work.due(self._channel, self._ports.clock.now(), self._grace, free)
-        self._looked = self._ports.clock.monotonic()
-        self._more = len(found) >= free
-        known = {(d.hospital, d.notification_id) for d in hinted}
-        more = [d for d in found if (d.hospital, d.notification_id) not in known]
-        return [*hinted, *more][:free]
 
     async def _begin(self, dues: Sequence[Due]) -> None:
         """Claim ``dues`` in one transaction, then start the calls of those that are ours."""
         asked = self._ports.clock.monotonic()
-        outcomes = await self._decided([self._claim(d) for d in dues], "claim deliveries")
+        outcomes = await decided(
+            self._engine, [self._claim(due) for due in dues], "claim deliveries", self._ports
+        )
         ours = [
             (due, int(outcome.result["attempt"]))
             for due, outcome in zip(dues, outcomes, strict=True)
             if _claimed(outcome)
         ]
         if not ours:
+            self._more.clear()  # in vain: not again at once
             return
-        if self._more:
-            self._looked = float("-inf")
-        self._busy += len(ours)
+        self._busy.update(due.channel for due, _ in ours)
         try:
-            messages = await self._work.outgoing(self._channel, [due for due, _ in ours])
+            messages = await self._work.outgoing([due for due, _ in ours])
         except Unavailable:
             messages = {}
-        latest = asked + self._claim_seconds - self._call_seconds
         for due, attempt in ours:
-            message = messages.get((due.hospital, due.notification_id))
+            message = messages.get(due.key)
+            provider = self._providers[due.channel]
+            latest = asked + provider.claim - provider.call
             if message is None or self._ports.clock.monotonic() > latest:
                 # Surely not called: no answer can be lost.
-                self._end(_Ended(due, attempt, Result(Verdict.PASSING, "not_called")))
+                result = Result(Verdict.PASSING, "not_called")
+                self._outcomes.add(Ended(due, attempt, result))
                 continue
-            task = asyncio.create_task(self._call(due, attempt, message))
+            task = asyncio.create_task(self._call(provider, due, attempt, message))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
 
-    async def _decided(self, inputs: Sequence[Input], name: str) -> list[Outcome]:
-        """Decide and save, however long the database is away; the same inputs again, so
-        that what was committed without our hearing of it is not done twice."""
-        failures = 0
-        while True:
-            try:
-                return await self._engine.run(inputs, name)
-            except (Unavailable, Conflict) as error:
-                failures += 1
-                log.warning("sending_waits", channel=self._channel, why=str(error))
-                await self._ports.clock.sleep(self._ports.backoff(failures, cap=5.0))
-
     def _claim(self, due: Due) -> Input:
-        data = Claim(
-            notification_id=due.notification_id,
-            channel=self._channel,
-            jitter=self._ports.randomness.jitter(),
-        )
+        jitter = self._ports.randomness.jitter()
+        data = Claim(notification_id=due.notification_id, channel=due.channel, jitter=jitter)
         # A new id each time: a claim that was refused once may be asked for again.
-        return self._input(CLAIM, self._ports.ids.new(), due, data)
-
-    def _input(self, type: str, id: str, due: Due, data: Claim | CallEnded) -> Input:
-        return Input(
-            id=id,
-            source=SOURCE,
-            type=type,
-            hospital=due.hospital,
-            subject=Delivery.id_of(due.notification_id, self._channel),
-            time=self._ports.clock.now(),
-            data=data,
-            correlation_id=due.correlation_id,
-            traceparent=due.traceparent,
-        )
+        return command_of(due, CLAIM, self._ports.ids.new(), data, self._ports)
 
     # -- calls --------------------------------------------------------------------------
 
-    async def _call(self, due: Due, attempt: int, message: Outgoing) -> None:
+    async def _call(self, provider: Provider, due: Due, attempt: int, message: Outgoing) -> None:
         begun = self._ports.clock.monotonic()
-        name = f"send {self._channel}"
-        attributes = {"lianxin.channel": self._channel.value, "lianxin.attempt": attempt}
+        attributes = {"lianxin.channel": due.channel.value, "lianxin.attempt": attempt}
+        name = f"send {due.channel}"
         try:
             with self._tracer.span(name, due.traceparent, "client", attributes):
-                async with asyncio.timeout(self._call_seconds):
-                    result = await self._sender.send(message)
+                async with asyncio.timeout(provider.call):
+                    result = await provider.sender.send(message)
         except TimeoutError:
             result = Result(Verdict.LOST, ANSWER_LOST, "timeout")
         except Exception:  # a bug of ours: nobody knows how far it came
-            log.exception("sender_failed", channel=self._channel)
+            log.exception("sender_failed", channel=due.channel)
             result = Result(Verdict.LOST, "sender_failed")
-        metrics.PROVIDER_SECONDS.labels(channel=self._channel).observe(
-            self._ports.clock.monotonic() - begun
-        )
-        metrics.PROVIDER_CALLS.labels(channel=self._channel, outcome=result.verdict).inc()
+        seconds = self._ports.clock.monotonic() - begun
+        metrics.PROVIDER_SECONDS.labels(channel=due.channel).observe(seconds)
+        metrics.PROVIDER_CALLS.labels(channel=due.channel, outcome=result.verdict).inc()
         if result.verdict is not Verdict.SENT:
             log.warning(
                 "not_taken",
-                channel=self._channel,
+                channel=due.channel,
                 notification_id=due.notification_id,
                 attempt=attempt,
                 verdict=result.verdict,
                 reason=result.reason,
                 code=result.code,
             )
-        self._end(_Ended(due, attempt, result))
+        self._outcomes.add(Ended(due, attempt, result))
 
-    def _end(self, ended: _Ended) -> None:
-        self._ended.append(ended)
-        self._something_ended.set()
-
-    # -- outcomes -----------------------------------------------------------------------
-
-    async def _record(self) -> None:
-        """Record what ended, many at a time; only then are their slots free again."""
-        while True:
-            await self._something_ended.wait()
-            self._something_ended.clear()
-            batch, self._ended = self._ended, []
-            await self._decided([self._outcome(e) for e in batch], "record deliveries")
-            self._busy -= len(batch)
-            self._wake.set()
-
-    def _outcome(self, ended: _Ended) -> Input:
-        data = CallEnded(
-            notification_id=ended.due.notification_id,
-            channel=self._channel,
-            attempt=ended.attempt,
-            verdict=ended.result.verdict,
-            reason=ended.result.reason,
-            code=ended.result.code,
-            retry_after=ended.result.retry_after,
-            jitter=self._ports.randomness.jitter(),
-        )
-        id = derived_id(
-            ended.due.hospital, ended.due.notification_id, self._channel, ended.attempt, ENDED
-        )
-        return self._input(ENDED, id, ended.due, data)
+    def _recorded(self, dues: Sequence[Due]) -> None:
+        self._busy.subtract(due.channel for due in dues)
+        self._wake.set()
 
     async def _drain(self, recording: asyncio.Task[None]) -> None:
         """Wait a while for what is under way and record it; the rest lapses."""
         try:
             async with asyncio.timeout(DRAIN):
-                while self._busy:
+                while self._busy.total():
                     self._wake.clear()
                     await self._wake.wait()
         except TimeoutError:
-            log.warning("calls_abandoned", channel=self._channel, count=self._busy)
+            log.warning("calls_abandoned", count=self._busy.total())
         for task in (*self._calls, recording):
             task.cancel()
         await asyncio.gather(*self._calls, recording, return_exceptions=True)
+        for provider in self._providers.values():
+            await provider.sender.close()
 
 
 def _claimed(outcome: Outcome) -> bool:

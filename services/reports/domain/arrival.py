@@ -1,14 +1,12 @@
 """What does a new fact about a report change, for whom?
 
-A content, a withdrawal or a doctor's release joins what is known; the status follows
-(``report.with_standing``). What the patient's side saw before and sees after decides
-what is published: *released* when something new is shown, *recalled* when what was shown
-no longer is. A backfill is released as well, without telling anybody.
+A content, a withdrawal or a doctor's release joins what is known, and the status follows
+(``standing.py``). What that changes for people is told in ``settling.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
@@ -20,7 +18,6 @@ from libs.common.decision import (
     Answer,
     Common,
     Decision,
-    Document,
     Emit,
     Env,
     Input,
@@ -30,28 +27,22 @@ from libs.common.decision import (
     by_id,
     unchanged,
 )
-from libs.common.events import ReportWithdrawn, ResultRecalled, ResultReleased
-from services.reports.domain.people import needs_people, people
+from libs.common.events import ReportWithdrawn
+from services.reports.domain.people import needs_people
 from services.reports.domain.policy import ReportPolicy
 from services.reports.domain.reading import is_treating_staff
 from services.reports.domain.report import (
     Content,
     Head,
-    Release,
     Report,
     ReportVersion,
     Status,
     Why,
     in_ms,
-    with_standing,
 )
-from services.reports.domain.telling import (
-    call_off,
-    closing,
-    tell,
-    tell_doctor,
-    tell_readers,
-)
+from services.reports.domain.settling import settled
+from services.reports.domain.standing import with_standing
+from services.reports.domain.telling import tell_doctor, tell_readers
 
 
 class Reason(StrEnum):
@@ -102,7 +93,7 @@ def decide_content(input: Input, state: State, env: Env) -> Answer:
         )
     )
     after, to_doctor = tell_doctor(after, policy, env.now)
-    return _settled(before, after, state, env, more=(stored,), emits=to_doctor)
+    return settled(before, after, state, env, more=(stored,), emits=to_doctor)
 
 
 def _occurred(before: Report, head: Head, now: datetime) -> datetime:
@@ -144,7 +135,7 @@ def decide_withdrawn(input: Input, state: State, env: Env) -> Answer:
         policy: ReportPolicy = env.policy.at(env.now)
         since = min(in_ms(event.withdrawn_at), env.now)
         to_readers = tell_readers(before, before.shown, policy, since)
-    return _settled(before, after, state, env, emits=to_readers)
+    return settled(before, after, state, env, emits=to_readers)
 
 
 def needs_release(input: Input, state: State) -> Iterator[Need]:
@@ -169,7 +160,7 @@ def decide_release(input: Input, state: State, env: Env) -> Answer:
         return Refusal(_REFUSED[before.status])
     cleared = (*before.cleared, before.head.edition)
     after = with_standing(before.but(cleared=cleared, occurred_at=env.now, backfill=False))
-    decision = _settled(before, after, state, env)
+    decision = settled(before, after, state, env)
     return replace(decision, result=_answer(after))
 
 
@@ -187,75 +178,6 @@ def _known(input: Input, state: State, report_id: str, patient_id: str) -> Repor
         patient_id=patient_id,
         status=Status.WITHDRAWN,  # nothing is known yet, so nothing is shown
     )
-
-
-def _settled(
-    before: Report,
-    after: Report,
-    state: State,
-    env: Env,
-    *,
-    more: Sequence[Document] = (),
-    emits: Sequence[Emit] = (),
-) -> Decision:
-    """``after`` with all that follows from ``before`` -> ``after``."""
-    policy: ReportPolicy = env.policy.at(env.now)
-    facts = _recalled(before, after, env.now)
-    shown = after.shown
-    if shown is not None and _shows_anew(before, after):
-        facts.append(_released(after, shown, env.now))
-        release = Release(edition=shown.edition, patient_id=after.patient_id, at=env.now)
-        after = after.but(releases=(*after.releases, release))
-    after, to_people = tell(after, people(state, after.patient_id), policy, env.now)
-    return Decision(
-        changes=(after, *more),
-        events=(*facts, *emits, *to_people),
-        timers=closing(after, policy),
-        note=after.why or after.status,
-    )
-
-
-def _shows_anew(before: Report, after: Report) -> bool:
-    """Whether the patient's side sees what it did not see: another issue, or at all."""
-    old, new = before.shown, after.shown
-    if new is None or old is None:
-        return new is not None
-    return (old.number, old.issued_at, before.patient_id) != (
-        new.number,
-        new.issued_at,
-        after.patient_id,
-    )
-
-
-def _released(report: Report, head: Head, now: datetime) -> Emit:
-    fact = ResultReleased(
-        report_id=report.id,
-        patient_id=report.patient_id,
-        version=head.number,
-        kind=head.kind,
-        code=head.code,
-        corrected=any(r.patient_id == report.patient_id for r in report.releases),
-        released_at=now,
-    )
-    return Emit(fact, about=report)
-
-
-def _recalled(before: Report, after: Report, now: datetime) -> list[Emit]:
-    """What was shown no longer is, or is replaced, or turns out to be another patient's."""
-    old, new = before.shown, after.shown
-    if old is None:
-        return []
-    if new is not None and after.patient_id == before.patient_id:
-        return [] if new.edition == old.edition else call_off(before, old, "replaced", now)
-    reason = str(after.why or "other_patient")
-    fact = ResultRecalled(
-        report_id=before.id,
-        patient_id=before.patient_id,
-        version=old.number,
-        recalled_at=now,
-        reason=reason,
-    )
-    return [Emit(fact, about=after), *call_off(before, old, reason, now)]
 
 
 def _later(known: datetime | None, new: datetime) -> datetime:

@@ -1,9 +1,7 @@
-"""What does the patient's side see of a report?
+"""What is known of a report?
 
 A report's facts arrive in any order: a correction before the report, a withdrawal before
-both, the same one twice. So a status is never stepped from one to the next; it is
-computed from all that is known (``STANDING``), and every way of joining facts here is
-commutative and idempotent. The same facts give the same view, whatever their order.
+both, the same one twice. Every way of joining them here is commutative and idempotent:
 
 * Of all contents the newest holds: by version, then by when it was issued, then by when
   it was published. An older one is kept and changes nothing.
@@ -12,10 +10,9 @@ commutative and idempotent. The same facts give the same view, whatever their or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -50,40 +47,6 @@ class Why(StrEnum):
     WITHDRAWN = "withdrawn"
     CANCELLED = "cancelled"  # its newest content says that there is no report
 
-
-class Bar(StrEnum):
-    """What may stand between a report and the patient's side; more than one may."""
-
-    WITHDRAWN = "withdrawn"
-    VOID = "void"
-    NOT_FINAL = "not_final"
-    ON_HOLD = "on_hold"
-    CRITICAL = "critical"
-    TALK_FIRST = "talk_first"
-
-
-#: What the highest bar means. With none of them the report is released.
-STANDING: Final[Mapping[Bar, tuple[Status, Why]]] = {
-    Bar.WITHDRAWN: (Status.WITHDRAWN, Why.WITHDRAWN),
-    Bar.VOID: (Status.WITHDRAWN, Why.CANCELLED),
-    Bar.NOT_FINAL: (Status.PRELIMINARY, Why.PRELIMINARY),
-    Bar.ON_HOLD: (Status.HELD, Why.HELD),
-    Bar.CRITICAL: (Status.HELD, Why.CRITICAL),
-    Bar.TALK_FIRST: (Status.HELD, Why.TALK_FIRST),
-}
-
-#: FHIR R5 DiagnosticReport.status: complete and verified, and what replaces such a one.
-#: "modified" is a change made before the report is final.
-FINAL: Final = frozenset(
-    {
-        ReportStatus.FINAL,
-        ReportStatus.AMENDED,
-        ReportStatus.CORRECTED,
-        ReportStatus.APPENDED,
-    }
-)
-#: The same source: there is no such report, or never should have been.
-VOID: Final = frozenset({ReportStatus.CANCELLED, ReportStatus.ENTERED_IN_ERROR})
 
 Content = ReportReady | ReportCorrected
 Rank = tuple[int, datetime, datetime, str]
@@ -205,8 +168,10 @@ class Report(Document):
     status: Status
     why: Why | None = None
     head: Head | None = None
-    #: A copy of the head's, to sort by.
+    #: Copies of the head's, to find and sort by: the head is sealed for its title.
     issued_at: datetime | None = None
+    department_code: str | None = None
+    ordering_practitioner_id: str | None = None
     #: Contents up to this version are withdrawn.
     withdrawn_number: int = 0
     #: Contents issued, or published, up to these moments are withdrawn.
@@ -232,42 +197,3 @@ class Report(Document):
 
     def was_shown_to(self, patients: frozenset[str]) -> bool:
         return any(r.patient_id in patients for r in self.releases)
-
-
-def bars(report: Report) -> frozenset[Bar]:
-    """All that stands between ``report`` and the patient's side."""
-    head = report.head
-    if head is None:
-        return frozenset({Bar.WITHDRAWN})
-    cleared = head.edition in report.cleared
-    standing = {
-        Bar.WITHDRAWN: _is_withdrawn(report, head),
-        Bar.VOID: head.status in VOID,
-        Bar.NOT_FINAL: head.status not in FINAL | VOID,
-        Bar.ON_HOLD: head.on_hold,
-        Bar.CRITICAL: head.critical and not cleared,
-        Bar.TALK_FIRST: head.talk_first and not cleared,
-    }
-    return frozenset(bar for bar, stands in standing.items() if stands)
-
-
-def _is_withdrawn(report: Report, head: Head) -> bool:
-    # By both clocks: a laboratory's may be ahead of the one that withdraws, and what was
-    # withdrawn must not come back because it is sent again.
-    issued, published = report.withdrawn_issued, report.withdrawn_published
-    return (
-        head.number <= report.withdrawn_number
-        or (issued is not None and head.issued_at <= issued)
-        or (published is not None and head.published_at <= published)
-    )
-
-
-def with_standing(report: Report) -> Report:
-    """``report`` with the status that follows from all that is known of it."""
-    standing = bars(report)
-    status, why = next(
-        (meaning for bar, meaning in STANDING.items() if bar in standing), (Status.RELEASED, None)
-    )
-    issued_at = report.head.issued_at if report.head else None
-    changed: Report = report.but(status=status, why=why, issued_at=issued_at)
-    return changed

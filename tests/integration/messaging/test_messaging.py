@@ -32,6 +32,8 @@ from libs.common.events import (
     Wording,
 )
 from libs.common.http.app import create_app
+from libs.common.wakes import Wakes
+from services.messaging.domain.message import Message
 from tests.support.access import assert_access
 from tests.support.running import Running
 from tests.support.toy import eventually
@@ -409,6 +411,24 @@ async def test_new_messages_come_live_and_a_stream_goes_on_where_it_ended(
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second
+
+
+async def test_another_replica_is_woken_through_the_database(messaging: Running) -> None:
+    await ready(messaging, "p1")
+    other = Wakes(Message.COLLECTION, "group_id")
+    listening = asyncio.create_task(other.listen(messaging.database, messaging.runtime.ports))
+    with other.waiting([(messaging.hospital, "g1")]) as event:
+        async with messaging.client("patient", person="p1") as p1:
+
+            async def woken() -> bool:
+                # Again and again: the change stream may not be open yet at the first one.
+                assert (await say(p1, "Hello")).status_code == 201
+                return event.is_set()
+
+            await eventually(woken, 15)
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
 
 
 async def test_routes_are_open_to_their_roles_and_no_others(messaging: Running) -> None:

@@ -62,9 +62,7 @@ def without_tokens(document: dict[str, Any]) -> dict[str, Any]:
 
 
 # A live inbox never ends; test_service.py reads it.
-schema = schemathesis.openapi.from_dict(without_tokens(document())).exclude(
-    path="/v1/inbox/live"
-)
+schema = schemathesis.openapi.from_dict(without_tokens(document())).exclude(path="/v1/inbox/live")
 
 
 @schema.parametrize()

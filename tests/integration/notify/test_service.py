@@ -483,11 +483,11 @@ async def test_a_live_inbox_hears_of_messages_at_either_replica_and_goes_on_wher
 async def test_nothing_is_lost_or_sent_too_often_when_replicas_are_killed(
     world: World, mails: MailServer, hooks: WebhookReceiver
 ) -> None:
-    count = 120
+    count = 60
     people = [f"p{n}" for n in range(count)]
     await world.publish(*(person(world, p) for p in people))
     words = ["take", "lose", "busy", "take", "close", "hang"]
-    mails.script.extend(words[n % 6] for n in range(60))
+    mails.script.extend(words[n % 6] for n in range(36))
     hooks.script.extend({"take": "204", "busy": "500"}.get(w, w) for w in list(mails.script))
     requests = [request(f"n{n}", p) for n, p in enumerate(people)]
     await world.publish(*requests, *requests)  # each of them twice

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
-from libs.common.decision import Common
+from libs.common.cipher import sealed_fields
+from libs.common.decision import Common, Document
 from libs.common.events import Event
 from libs.common.http.words import without_text
+from libs.common.mongo import CollectionSpec
 from services.messaging.api.routes import TEXTS
+from services.messaging.domain.message import Message
+from services.messaging.domain.person import Person
 from services.messaging.domain.talking import QUESTION_ANSWERED, QUESTION_ASKED, Reason
 from services.messaging.main import SPEC
+from services.messaging.store import COLLECTIONS
 
 
 def test_every_refusal_is_told_in_both_languages() -> None:
@@ -28,3 +35,24 @@ def test_notify_has_a_text_for_whatever_messaging_asks_it_to_tell() -> None:
 def test_messaging_reads_the_topics_of_the_events_that_it_handles() -> None:
     handled = {h.data.TOPIC for h in SPEC.handlers.values() if issubclass(h.data, Event)}
     assert handled == set(SPEC.topics)
+
+
+#: What queries ask for besides the fields of indexes.
+ASKED: dict[type[Document], set[str]] = {
+    Message: {"group_id", "number", "addressee_id", "question"},
+}
+
+
+SEALED: dict[type[Document], set[str]] = {Message: {"text"}, Person: {"name"}}
+
+
+@pytest.mark.parametrize("spec", COLLECTIONS, ids=lambda s: s.model.COLLECTION)
+def test_nothing_that_is_sealed_is_searched_for(spec: CollectionSpec[Any]) -> None:
+    searched = {field for index in spec.indexes for field in index.fields}
+    model: type[Document] = spec.model
+    assert not sealed_fields(model) & (searched | ASKED.get(model, set()))
+
+
+def test_what_is_personal_is_sealed() -> None:
+    for model, fields in SEALED.items():
+        assert fields <= sealed_fields(model)

@@ -17,14 +17,8 @@ from libs.common.events import (
 )
 from libs.common.events.base import Contact
 from services.notify.domain.channels import ChannelRule, Policy, Retry
-from services.notify.domain.delivering import (
-    CLAIM,
-    ENDED,
-    CallEnded,
-    Claim,
-    Delivery,
-    Verdict,
-)
+from services.notify.domain.delivering import CLAIM, ENDED, CallEnded, Claim, Verdict
+from services.notify.domain.delivery import Delivery
 from services.notify.domain.notification import Notification
 from services.notify.domain.texts import Texts
 from services.notify.handlers import HANDLERS

@@ -17,7 +17,8 @@ from libs.common.events import (
     NotificationFailed,
     NotificationSent,
 )
-from services.notify.domain.delivering import Delivery, DeliveryStatus, Verdict
+from services.notify.domain.delivering import Verdict
+from services.notify.domain.delivery import Delivery, DeliveryStatus
 from services.notify.domain.inbox import InboxMessage
 from tests.support.rules import Case
 from tests.unit.notify.cases import (

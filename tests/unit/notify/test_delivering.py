@@ -21,13 +21,8 @@ from libs.common.events import (
     PatientDeceased,
 )
 from services.notify.domain.channels import Retry
-from services.notify.domain.delivering import (
-    TRANSITIONS,
-    Delivery,
-    DeliveryAction,
-    DeliveryStatus,
-    Verdict,
-)
+from services.notify.domain.delivering import Verdict
+from services.notify.domain.delivery import TRANSITIONS, Delivery, DeliveryAction, DeliveryStatus
 from tests.support.rules import Case
 from tests.unit.notify.cases import (
     CLAIM_HOLDS,

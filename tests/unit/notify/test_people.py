@@ -29,7 +29,7 @@ from libs.common.events import (
     Relationship,
 )
 from libs.common.events.base import Contact
-from services.notify.domain.delivering import Delivery
+from services.notify.domain.delivery import Delivery
 from services.notify.domain.inbox import InboxMessage
 from services.notify.domain.people import Link, Person
 from tests.support.rules import Case

@@ -25,7 +25,7 @@ from libs.common.events import (
     PractitionerRegistered,
     StaffRole,
 )
-from services.notify.domain.delivering import Delivery
+from services.notify.domain.delivery import Delivery
 from services.notify.domain.inbox import InboxMessage
 from services.notify.domain.notification import (
     FIRST,

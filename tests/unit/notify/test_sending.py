@@ -16,17 +16,20 @@ from libs.common.events import Channel
 from libs.common.fates import Fate, Outcome
 from libs.common.mongo import Unavailable
 from libs.common.telemetry import Tracer
-from services.notify.domain.delivering import CLAIM, ENDED, Delivery, DeliveryStatus
+from services.notify.domain.delivering import CLAIM, ENDED
+from services.notify.domain.delivery import Delivery, DeliveryStatus
 from services.notify.domain.inbox import InboxMessage
 from services.notify.domain.notification import Notification
 from services.notify.ports import Due, Outgoing
-from services.notify.senders.sending import Sending
+from services.notify.senders.sending import Provider, Sending
 from services.notify.store import outgoing
 from tests.fakes.channels import FakeSender
 from tests.support.rules import Case
 from tests.unit.notify.cases import CLAIM_HOLDS, NOW, SECOND, delivery, known_case, request
 
 EMAIL = Channel.EMAIL
+
+Outgoings = dict[tuple[str, str, Channel], Outgoing]
 
 
 class CaseClock(SystemClock):
@@ -76,34 +79,31 @@ class Store:
             for d in self.case.docs(Delivery, channel=channel)
             if d.next_attempt_at is not None and d.next_attempt_at <= now - grace
         ]
-        return [Due(d.hospital, d.notification_id, "", None) for d in found[:limit]]
+        return [Due(d.hospital, d.notification_id, channel, "", None) for d in found[:limit]]
 
-    async def outgoing(
-        self, channel: Channel, dues: Sequence[Due]
-    ) -> dict[tuple[str, str], Outgoing]:
+    async def outgoing(self, dues: Sequence[Due]) -> Outgoings:
         found = {}
         for due in dues:
             message = self.case.doc(InboxMessage, due.notification_id)
             notification = self.case.doc(Notification, due.notification_id)
             assert message is not None
             assert notification is not None
-            found[(due.hospital, due.notification_id)] = outgoing(
-                delivery(self.case, channel, due.notification_id), message, notification
-            )
+            doc = delivery(self.case, due.channel, due.notification_id)
+            found[due.key] = outgoing(doc, message, notification)
         return found
 
 
-def new_loop(store: Store, sender: FakeSender, **changes: float) -> Sending:
-    seconds = {"call": 0.5, "claim": 2.0, "poll": 0.01} | changes
+def new_loop(store: Store, *senders: FakeSender, poll: float = 0.01, **changes: float) -> Sending:
+    given = {"calls": 4, "call": 0.5, "claim": 2.0} | changes
+    calls = int(given.pop("calls"))
     return Sending(
-        sender,
+        [Provider(sender, calls, **given) for sender in senders],
         engine=store,
         work=store,
         ports=Ports(clock=CaseClock(store.case)),
         tracer=Tracer("notify", 0.0, None),
-        calls=int(seconds.pop("calls", 4)),
+        poll=poll,
         grace=timedelta(0),
-        **seconds,
     )
 
 
@@ -151,7 +151,7 @@ async def test_what_was_committed_here_is_sent_without_looking() -> None:
     async with running(loop):
         await asyncio.sleep(0.05)
         assert sender.calls == []
-        loop.hint(Due("h1", "n0", "", None))
+        loop.hint(Due("h1", "n0", EMAIL, "", None))
         await until(sent(store.case, 1))
 
 
@@ -160,6 +160,25 @@ async def test_claims_and_outcomes_share_transactions() -> None:
     async with running(new_loop(store, sender)):
         await until(sent(store.case, 4))
     assert store.commits == [[CLAIM] * 4, [ENDED] * 4]
+
+
+async def test_a_backlog_is_worked_off_as_slots_come_free_not_as_looks_come_round() -> None:
+    store, sender = requested(12)
+    async with running(new_loop(store, sender, poll=60, calls=2)):
+        await until(sent(store.case, 12))
+
+
+async def test_all_channels_share_transactions_and_each_has_slots_of_its_own() -> None:
+    case = known_case()
+    for n in range(4):
+        case.event(request(f"n{n}"))
+    store, slow, quick = Store(case), FakeSender(EMAIL), FakeSender(Channel.WEBHOOK)
+    slow.script.extend(["hang"] * 2)
+    async with running(new_loop(store, slow, quick, calls=2, call=60, claim=120)):
+        await until(lambda: len(quick.taken) == 4)
+        await until(lambda: len(slow.taken) == 2)
+    assert store.commits[0] == [CLAIM] * 4
+    assert case.docs(Delivery, status=DeliveryStatus.SENT, channel=EMAIL) == []
 
 
 async def test_no_more_calls_are_under_way_than_allowed() -> None:
@@ -186,7 +205,7 @@ async def test_a_process_that_dies_between_record_and_call_loses_nothing() -> No
         died.set()
         await asyncio.sleep(3600)
 
-    async def lost(_channel: Channel, _dues: Sequence[Due]) -> dict[tuple[str, str], Outgoing]:
+    async def lost(_dues: Sequence[Due]) -> Outgoings:
         await die()
         return {}
 
@@ -306,9 +325,9 @@ async def test_what_was_claimed_too_long_ago_is_not_called_any_more() -> None:
     store, sender = requested(1)
     slow = store.outgoing
 
-    async def very_slow(channel: Channel, dues: Sequence[Due]) -> dict[tuple[str, str], Outgoing]:
+    async def very_slow(dues: Sequence[Due]) -> Outgoings:
         await asyncio.sleep(0.1)
-        return await slow(channel, dues)
+        return await slow(dues)
 
     store.outgoing = very_slow  # type: ignore[method-assign]
     async with running(new_loop(store, sender, call=0.05, claim=0.1)):

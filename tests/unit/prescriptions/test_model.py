@@ -175,6 +175,7 @@ class Renewals(RuleBasedStateMachine):
 
     # -- what the hospital tells ----------------------------------------------------------
 
+    @precondition(lambda self: len(self.effective) > 1)
     @rule(patient=st.sampled_from(RECORDS), hours_ago=st.integers(0, 96))
     def visited(self, patient: str, hours_ago: int) -> None:
         """Told now, however long ago it was."""
@@ -199,7 +200,7 @@ class Renewals(RuleBasedStateMachine):
         patient = PRESCRIPTIONS[rx]
         self.send(self.case.event_input(stopped(self.case.now, rx, patient)))
 
-    @precondition(lambda self: not self.merged)
+    @precondition(lambda self: not self.merged and len(self.effective) > 1)
     @rule(first=st.sampled_from(RECORDS), both_open=st.booleans())
     def merge(self, first: str, both_open: bool) -> None:
         if both_open:

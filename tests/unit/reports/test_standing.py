@@ -9,7 +9,8 @@ import pytest
 
 from libs.common.decision import Refusal
 from libs.common.events import Hold, ReportKind, ReportStatus
-from services.reports.domain.report import FINAL, STANDING, VOID, Bar, Status, Why, bars
+from services.reports.domain.report import Status, Why
+from services.reports.domain.standing import FINAL, STANDING, VOID, Bar, bars
 from tests.unit.reports.given import HOUR, NOW, content, hospital, patient, report, told, withdrawn
 
 #: How a fact raises each bar, and what the highest one says.

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from libs.common import metrics
-from libs.common.decision import Common, Input
+from libs.common.cipher import sealed_fields
+from libs.common.decision import Common, Document, Input
 from libs.common.events import Event, Hold, ReportKind, ReportStatus
 from libs.common.http.words import without_text
+from libs.common.mongo import CollectionSpec
 from services.reports.api.routes import TEXTS
 from services.reports.domain import telling
 from services.reports.domain.arrival import Reason
+from services.reports.domain.people import Patient
 from services.reports.domain.policy import ReportPolicies
-from services.reports.domain.report import Why
+from services.reports.domain.report import Report, ReportVersion, Why
 from services.reports.main import SPEC, count, load_policy
 from services.reports.settings import Settings
+from services.reports.store import COLLECTIONS
 from tests.unit.reports.given import NOW, content, hospital, patient, policies
 
 
@@ -95,3 +100,28 @@ def test_a_misspelt_rule_is_a_mistake(tmp_path: Path) -> None:
     (folder / "a.yaml").write_text(yaml.safe_dump({**FILE, "bakfill": {}}), encoding="utf-8")
     with pytest.raises(ValueError, match="bakfill"):
         load_policy(Settings(policies_dir=tmp_path))
+
+
+#: What queries ask for besides the fields of indexes.
+ASKED: dict[type[Document], set[str]] = {
+    Report: {"status", "department_code", "ordering_practitioner_id"},
+}
+
+
+SEALED: dict[type[Document], set[str]] = {
+    Report: {"head"},  # its title
+    ReportVersion: {"observations", "conclusion", "correction"},
+    Patient: {"birth_date"},
+}
+
+
+@pytest.mark.parametrize("spec", COLLECTIONS, ids=lambda s: s.model.COLLECTION)
+def test_nothing_that_is_sealed_is_searched_for(spec: CollectionSpec[Any]) -> None:
+    searched = {field for index in spec.indexes for field in index.fields}
+    model: type[Document] = spec.model
+    assert not sealed_fields(model) & (searched | ASKED.get(model, set()))
+
+
+def test_what_is_personal_is_sealed() -> None:
+    for model, fields in SEALED.items():
+        assert fields <= sealed_fields(model)

@@ -118,11 +118,11 @@ OPS = Caller("ops-1", ("ops",))
 
 
 class Casting:
-    """Invents the people of one day; ``day`` is part of every id."""
+    """Invents the people of one day; ``day`` decides all of them and is part of every id."""
 
-    def __init__(self, day: str, seed: int, today: date, webhook: str | None = None) -> None:
+    def __init__(self, day: str, today: date, webhook: str | None = None) -> None:
         self.day = day
-        self._random = random.Random(seed)  # invents names, guards nothing
+        self._random = random.Random(day)  # invents names, guards nothing
         self._today = today
         self._webhook = webhook
         self._count = 0

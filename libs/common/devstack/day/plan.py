@@ -148,9 +148,9 @@ class Plan:
 
 
 class Planning:
-    def __init__(self, casting: Casting, seed: int, now: datetime) -> None:
+    def __init__(self, casting: Casting, now: datetime) -> None:
         self._casting, self._now = casting, now
-        self._random = random.Random(seed ^ 0x5EED)
+        self._random = random.Random(f"plan of {casting.day}")
         self._count = 0
 
     def plan(self) -> Plan:

@@ -37,14 +37,14 @@ SERVICES_OF_A_DISCHARGE = {"enrollment", "messaging", "notify"}
 async def play(stack: Stack, timeline: Timeline) -> int:
     """Play the day; 0, or 1 after the step that failed has been told.
 
-    ``DAY_SEED`` plays the people of that day; else each day has its own.
+    ``DAY`` names a day whose people shall be played; else each day has its own.
     """
-    seed = int(os.environ.get("DAY_SEED") or (datetime.now(UTC) - EPOCH).total_seconds())
+    name = os.environ.get("DAY") or named(int((datetime.now(UTC) - EPOCH).total_seconds()))
     diary = Diary(timeline.tell)
     began = asyncio.get_running_loop().time()
     async with Wire.to(stack) as wire:
         try:
-            await _play(wire, diary, seed)
+            await _play(wire, diary, name)
         except* StepFailed:
             first = diary.failed[0]
             await diary.say(f"the day failed at: {first}", f"这一天未能完成，失败于：{first}")
@@ -58,19 +58,19 @@ async def play(stack: Stack, timeline: Timeline) -> int:
     return 0
 
 
-def number(seed: int) -> str:
-    """``seed`` in a few letters, as it stands in the ids of the day."""
+def named(seconds: int) -> str:
+    """A number in a few letters, as it stands in the ids of the day."""
     text = ""
-    while seed:
-        seed, digit = divmod(seed, len(DIGITS))
+    while seconds:
+        seconds, digit = divmod(seconds, len(DIGITS))
         text = DIGITS[digit] + text
     return text or "0"
 
 
-async def _play(wire: Wire, diary: Diary, seed: int) -> None:
+async def _play(wire: Wire, diary: Diary, name: str) -> None:
     now = wire.ports.clock.now()
-    casting = Casting(number(seed), seed, now.astimezone(ZONE).date(), f"{wire.page}/webhook")
-    day = Day(casting.day, wire, diary, casting, Planning(casting, seed, now).plan())
+    casting = Casting(name, now.astimezone(ZONE).date(), f"{wire.page}/webhook")
+    day = Day(name, wire, diary, casting, Planning(casting, now).plan())
     renewals = Renewals(day, casting.adult(age=66), casting.child("mother", age=9))
     await _becomes_known(day, renewals)
     discharges, results = Discharges(day), Results(day)
