@@ -46,6 +46,7 @@ check-static: lint types imports contracts
 fmt: setup ## Format the code and mend what can be mended
 	$(PY) -m ruff check --fix-only --quiet .
 	$(PY) -m ruff format .
+	$(PY) -m scripts.anchors
 
 lint: setup ## Style and suspicious code (ruff)
 	$(PY) -m ruff check .

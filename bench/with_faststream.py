@@ -62,9 +62,7 @@ class Guarantees:
             )
             out = Tallied(name=tick.name, count=new.count, n=tick.n, pad=tick.pad)
             headers = by_hand(dict(record.headers), tick.name, new.sequence)
-            rows[f"{id}/0"] = Row(
-                self._topic, record.key, out.model_dump_json().encode(), headers
-            )
+            rows[f"{id}/0"] = Row(self._topic, record.key, out.model_dump_json().encode(), headers)
             inbox.append(
                 {
                     "_id": id,

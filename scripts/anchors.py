@@ -43,7 +43,11 @@ def documents() -> list[Path]:
 
 def main() -> int:
     for document in documents():
-        text = corrected(document)
+        try:
+            text = corrected(document)
+        except Gone as gone:
+            print(f"{document.relative_to(ROOT)}: {gone}", file=sys.stderr)
+            return 1
         if text != document.read_text(encoding="utf-8"):
             document.write_text(text, encoding="utf-8")
             print(f"{document.relative_to(ROOT)}: anchors put right")

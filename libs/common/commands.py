@@ -84,6 +84,10 @@ class Commands:
                 attempt += 1
                 wait = self._ports.backoff(attempt, cap=2.0)
                 if self._ports.clock.monotonic() + wait > deadline:
+                    if isinstance(error, Unavailable):
+                        # Who waits behind them would wait as long for the same answer.
+                        batch = [*batch, *self._waiting]
+                        self._waiting.clear()
                     log.warning("commands_refused", count=len(batch), why=str(error))
                     self._fail(batch, Busy("database_unavailable"))
                     return

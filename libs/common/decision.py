@@ -24,16 +24,16 @@ from libs.common.events.base import Event
 NAMESPACE = uuid.UUID("6e8f9d1c-0f0b-5a53-9d2e-6c69616e7869")
 _NAMESPACE = NAMESPACE.bytes
 _sha1 = partial(hashlib.sha1, usedforsecurity=False)
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _new, _set = object.__new__, object.__setattr__
 
 
 def derived_id(*parts: object) -> str:
     """The uuid5 of ``parts``: the same cause always gives the same id. Never for secrets."""
-    digest = bytearray(_sha1(_NAMESPACE + "|".join(map(str, parts)).encode()).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50  # version 5, RFC 9562
-    digest[8] = digest[8] & 0x3F | 0x80  # its variant
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = _sha1(_NAMESPACE + "|".join(map(str, parts)).encode()).hexdigest()
+    # RFC 9562: version 5 in the 13th digit, the variant in the upper bits of the 17th.
+    variant = _VARIANT[text[16]]
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
 class Document(BaseModel):

@@ -136,7 +136,7 @@ class CollectionSpec(Generic[D]):
 
 
 def row_of(doc: Document, cipher: Cipher | None = None) -> Row:
-    row = doc.model_dump()
+    row: Row = type(doc).__pydantic_serializer__.to_python(doc)  # model_dump at half its cost
     row["_id"] = f"{doc.hospital}/{doc.id}"
     if cipher is not None:
         for name in sealed_fields(type(doc)):

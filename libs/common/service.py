@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -131,6 +133,8 @@ class Runtime:
         )
         self.begun = False  # broker and database have both answered once
         self.reachable = False  # the database answered a moment ago
+        self.failed = False  # a part of it has ended that never should
+        self._waiting_for: list[str] = ["starting"]
 
     def _owned(self, owned: bool) -> None:
         metrics.RELAY_OWNER.set(owned)
@@ -148,7 +152,7 @@ class Runtime:
     def not_ready(self) -> list[str]:
         """Why this service can't serve now; empty when it can."""
         if not self.begun:
-            return ["starting"]
+            return self._waiting_for
         return [] if self.reachable else ["database_unavailable"]
 
     async def _watch_database(self) -> None:
@@ -211,6 +215,7 @@ class Runtime:
         except Exception:
             # A half-running service would look healthy; a restart is the honest answer.
             log.exception("part_failed", service=self.spec.name)
+            self.failed = True
             signal.raise_signal(signal.SIGTERM)
             raise
         finally:
@@ -229,6 +234,7 @@ class Runtime:
             if not waiting_for:
                 break
             attempt += 1
+            self._waiting_for = waiting_for
             log.info("waiting_for", service=self.spec.name, parts=waiting_for)
             await self.ports.clock.sleep(self.ports.backoff(attempt, base=0.2, cap=2.0))
         self.begun = True
@@ -237,12 +243,13 @@ class Runtime:
     async def _absent(self) -> list[str]:
         absent = []
         try:
-            unmade = await missing(self.database, self.spec.collections)
-            absent += [f"collection {name}" for name in unmade]
+            if unmade := await missing(self.database, self.spec.collections):
+                absent.append("collections_missing")
+                log.info("collections_missing", service=self.spec.name, names=unmade)
         except Unavailable:
-            absent.append("database")
+            absent.append("database_unavailable")
         if not await broker_answers(self.settings.kafka_bootstrap_servers):
-            absent.append("broker")
+            absent.append("broker_unavailable")
         return absent
 
 
@@ -281,9 +288,11 @@ def build(
         traces.shutdown()
 
     def not_ready() -> Sequence[str]:
+        if app.state.leaving:
+            return ["stopping"]
         return ["starting"] if runtime is None else runtime.not_ready()
 
-    return create_app(
+    app = create_app(
         title=f"Lianxin {spec.name}",
         routers=spec.routers,
         access=spec.access,
@@ -293,13 +302,33 @@ def build(
         not_ready=not_ready,
         lifespan=lifespan,
     )
+    return app
+
+
+class _Server(uvicorn.Server):
+    """Serves on for a moment when it is asked to stop, until nobody is sent here any more.
+
+    It is not ready then, and each answer ends its connection, so that no request comes in
+    on one that is being closed.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, linger: float) -> None:
+        super().__init__(config)
+        self._app, self._linger = app, linger
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.leaving = True
+        self._app.state.streams.close()
+        await asyncio.sleep(self._linger)
+        await super().shutdown(sockets)
 
 
 def main(spec: ServiceSpec) -> None:
-    """Run a service until SIGTERM; the server lets accepted requests finish first."""
+    """Run a service until SIGTERM; whoever was let in is answered first. It ends with 0."""
     settings = spec.settings()
-    uvicorn.run(
-        build(spec, settings),
+    app = build(spec, settings)
+    config = uvicorn.Config(
+        app,
         host=settings.http_host,
         port=settings.http_port,
         loop="uvloop",
@@ -308,3 +337,9 @@ def main(spec: ServiceSpec) -> None:
         log_config=None,
         timeout_graceful_shutdown=15,
     )
+    server = _Server(config, app, settings.linger_seconds)
+    # Else the signal, which uvicorn raises again when all is done, would be the exit code.
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    server.run()
+    if not server.started or app.state.runtime.failed:
+        sys.exit(1)

@@ -37,4 +37,7 @@ class Settings(BaseSettings):
     hospital_time_zone: str = Field("Asia/Shanghai", description="IANA name, for calendar rules")
     policies_dir: Path = Path("policies")
     outbox_limit: int = Field(50_000, ge=1, description="rows; beyond it commands get 503")
+    linger_seconds: float = Field(
+        1.0, ge=0, le=10, description="a stopping service serves on, until no one is sent to it"
+    )
     batch_records: int = Field(500, ge=1, le=500, description="records of one transaction")

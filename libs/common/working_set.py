@@ -62,35 +62,46 @@ class WorkingSet:
         self, hospital: str, changes: Sequence[Document], events: Sequence[Emit]
     ) -> tuple[dict[Key, Document], list[int]]:
         """What a decision would leave, and the sequence of each event. Changes nothing yet."""
-        told: dict[Key, int] = {}  # events of this decision by the aggregate they are about
+        written: dict[Key, Document] = {}
+        numbers: dict[Key, tuple[int, int]] = {}  # version and sequence that they will have
+        for doc in changes:
+            self._number(hospital, doc, written, numbers)
         sequences: list[int] = []
         for event in events:
-            about = event.about
-            if about is None:
+            if event.about is None:
                 sequences.append(1)
                 continue
-            key = (type(about), about.hospital, about.id)
-            known = self._docs.get(key)
-            told[key] = told.get(key, 0) + 1
-            sequences.append((known.sequence if known else 0) + told[key])
-        pending: dict[Key, Document] = {}
-        abouts = [event.about for event in events if event.about is not None]
-        for doc in (*changes, *abouts):
-            model = type(doc)
-            key = (model, doc.hospital, doc.id)
-            if key in pending:
-                continue
+            key = self._number(hospital, event.about, written, numbers)
+            version, sequence = numbers[key]
+            numbers[key] = version, sequence + 1
+            sequences.append(sequence + 1)
+        for key, doc in written.items():
+            version, sequence = numbers[key]
+            written[key] = doc.but(version=version, sequence=sequence, schema_number=doc.SCHEMA)
+        return written, sequences
+
+    def _number(
+        self,
+        hospital: str,
+        doc: Document,
+        written: dict[Key, Document],
+        numbers: dict[Key, tuple[int, int]],
+    ) -> Key:
+        """Take ``doc`` among what is written, unless this decision has it already."""
+        model = type(doc)
+        key = (model, doc.hospital, doc.id)
+        if key not in written:
             if doc.hospital != hospital:
                 raise ValueError("a decision may only change documents of its own hospital")
             known = self._docs.get(key)
-            if known is None and not self._was_asked_for(model, hospital, doc):
+            if known is not None:
+                numbers[key] = known.version + 1, known.sequence
+            elif self._was_asked_for(model, hospital, doc):
+                numbers[key] = 1, 0
+            else:
                 raise NotNeeded(f"{model.__name__} is written but needs did not name it")
-            pending[key] = doc.but(
-                version=(known.version if known else 0) + 1,
-                sequence=(known.sequence if known else 0) + told.get(key, 0),
-                schema_number=doc.SCHEMA,
-            )
-        return pending, sequences
+            written[key] = doc
+        return key
 
     def take(self, pending: dict[Key, Document]) -> None:
         for key, doc in pending.items():

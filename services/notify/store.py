@@ -109,7 +109,6 @@ class DeliveryWork:
         self._database = database
         self._deliveries = database.collection(DELIVERIES)
         self._messages = database.collection(INBOX)
-        self._notifications = database.collection(NOTIFICATIONS)
 
     async def due(self, channel: Channel, now: datetime, grace: timedelta, limit: int) -> list[Due]:
         """What has been due for ``grace``, the oldest first, of all hospitals."""
@@ -134,23 +133,21 @@ class DeliveryWork:
         """What to send for each of ``dues``, by its key."""
         pairs = [(d.hospital, d.notification_id) for d in dues]
         ids = [(d.hospital, Delivery.id_of(d.notification_id, d.channel)) for d in dues]
-        deliveries, messages, notifications = await asyncio.gather(
-            self._deliveries.load("id", ids),
-            self._messages.load("id", pairs),
-            self._notifications.load("id", pairs),
+        deliveries, messages = await asyncio.gather(
+            self._deliveries.load("id", ids), self._messages.load("id", pairs)
         )
         message_of = {(m.hospital, m.id): m for m in messages}
-        notification_of = {(n.hospital, n.id): n for n in notifications}
         found = {}
         for delivery in deliveries:
-            pair = (delivery.hospital, delivery.notification_id)
-            if pair in message_of and pair in notification_of:
-                message, notification = message_of[pair], notification_of[pair]
-                found[(*pair, delivery.channel)] = outgoing(delivery, message, notification)
+            message = message_of.get((delivery.hospital, delivery.notification_id))
+            if message is not None:
+                found[(message.hospital, message.id, delivery.channel)] = outgoing(
+                    delivery, message
+                )
         return found
 
 
-def outgoing(delivery: Delivery, message: InboxMessage, notification: Notification) -> Outgoing:
+def outgoing(delivery: Delivery, message: InboxMessage) -> Outgoing:
     """What to send for ``delivery``: the same at every attempt."""
     text = message.texts[delivery.language]
     return Outgoing(
@@ -158,10 +155,10 @@ def outgoing(delivery: Delivery, message: InboxMessage, notification: Notificati
         address=delivery.address,
         hospital=delivery.hospital,
         notification_id=delivery.notification_id,
-        recipient_id=notification.recipient_id,
-        patient_id=notification.patient_id,
-        template=notification.template,
-        urgency=notification.urgency,
+        recipient_id=message.recipient_id,
+        patient_id=message.patient_id,
+        template=message.template,
+        urgency=message.urgency,
         language=delivery.language,
         title=text.title,
         body=text.body,

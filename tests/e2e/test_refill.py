@@ -43,7 +43,9 @@ async def test_three_renewals_run_through_and_the_fourth_is_refused_in_plain_wor
         assert (effective.number, effective.remaining) == (number, 3 - number)
         assert effective.doctor_id == DOCTOR.id and effective.pharmacist_id == PHARMACISTS.id
     for template in ("refill.requested", "refill.approved", "refill.effective"):
-        await wire.told(patient.caller, template, count=3)
+        message = await wire.told(patient.caller, template, count=3)
+    assert effective.valid_on is not None and str(effective.valid_on) in message["body"]
+    assert "氨氯地平" not in f"{message['title']}{message['body']}", "no medicine on a lock screen"
 
     chinese = await story.asks(
         patient.caller, patient, expect=422, headers={"Accept-Language": "zh-CN"}

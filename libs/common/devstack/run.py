@@ -7,7 +7,6 @@ until Ctrl-C (run) or goes down again with an exit code (demo).
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from libs.common.devstack import kafka
-from libs.common.devstack.day.play import play
+from libs.common.devstack.day.play import play_day
 from libs.common.devstack.errors import StackError
 from libs.common.devstack.lock import FolderLock
 from libs.common.devstack.places import ROOT, SERVICES, Ports
@@ -42,7 +41,7 @@ def up(mode: str) -> int:
         stack.wait_ready("page")
         timeline.page_is_up()
         timeline.say(f"\n  Watch it live on http://127.0.0.1:{ports.page}\n")
-        code = asyncio.run(play(stack, timeline))
+        code = play_day(stack, timeline)
         if mode == "run":
             timeline.say(addresses(stack))
             threading.Event().wait()  # until a signal

@@ -76,6 +76,7 @@ def create_app(
     app.state.ports = ports
     app.state.access = access
     app.state.streams = Streams(ports)
+    app.state.leaving = False  # once it is asked to stop, each answer ends its connection
     # The last one added is the outermost.
     app.add_middleware(Gate, verifier=verifier)
     app.add_middleware(Edge, routes=routes, ports=ports, texts=words_of_ours, max_body=max_body)

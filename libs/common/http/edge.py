@@ -76,8 +76,8 @@ class _Exchange:
             headers["X-Content-Type-Options"] = "nosniff"
             kind = headers.get("content-type", "")
             self.streams = kind.startswith("text/event-stream")
-            if self.status == 413:
-                headers["Connection"] = "close"  # the rest of the body is not read
+            if self.status == 413 or self._scope["app"].state.leaving:
+                headers["Connection"] = "close"  # the rest of the body is not read, or we stop
         await self._send(message)
 
 

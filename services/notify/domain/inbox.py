@@ -43,6 +43,7 @@ TRANSITIONS: dict[tuple[InboxStatus, InboxAction], InboxStatus] = {
 class InboxMessage(Document):
     """One message in one person's inbox; its id is the notification's.
 
+    ``recipient_id`` is whom the request names, ``person_id`` who that was at the time.
     ``number`` counts the person's messages in the order of their commits, so that a live
     stream can go on after the last one seen. ``link`` may hold a secret.
     """
@@ -51,6 +52,7 @@ class InboxMessage(Document):
 
     status: InboxStatus = InboxStatus.UNREAD
     person_id: str
+    recipient_id: str
     number: int
     patient_id: str | None
     template: str

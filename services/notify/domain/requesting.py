@@ -140,6 +140,7 @@ def _told(input: Input, notification: Notification, state: State, env: Env) -> A
         id=notification.id,
         hospital=input.hospital,
         person_id=person.id,
+        recipient_id=request.recipient_id,
         number=person.inbox_last,
         patient_id=request.patient_id,
         template=request.template,

@@ -34,15 +34,14 @@ class Audience(StrEnum):
 
 
 #: Everything that a text may be given. Nothing here says what a report holds, which
-#: illness somebody has or which medicine somebody takes.
+#: illness somebody has (as a department's or a group's name would) or which medicine
+#: somebody takes.
 ParameterName = Literal[
     "count",
     "date",
     "days",
     "deadline",
-    "department",
     "expires_on",
-    "group",
     "kind",
     "remaining",
     "time",

@@ -19,7 +19,6 @@ from libs.common.telemetry import Tracer
 from services.notify.domain.delivering import CLAIM, ENDED
 from services.notify.domain.delivery import Delivery, DeliveryStatus
 from services.notify.domain.inbox import InboxMessage
-from services.notify.domain.notification import Notification
 from services.notify.ports import Due, Outgoing
 from services.notify.senders.sending import Provider, Sending
 from services.notify.store import outgoing
@@ -85,11 +84,9 @@ class Store:
         found = {}
         for due in dues:
             message = self.case.doc(InboxMessage, due.notification_id)
-            notification = self.case.doc(Notification, due.notification_id)
             assert message is not None
-            assert notification is not None
             doc = delivery(self.case, due.channel, due.notification_id)
-            found[due.key] = outgoing(doc, message, notification)
+            found[due.key] = outgoing(doc, message)
         return found
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from services.messaging.domain.talking import QUESTION_ANSWERED, QUESTION_ASKED
 from services.notify.domain.texts import (
     BODY_MAX,
     LANGUAGES,
@@ -20,25 +21,20 @@ from services.notify.domain.texts import (
     language_of,
 )
 from services.notify.main import PolicyError, load_figures, load_texts
+from services.prescriptions.domain.told import TEMPLATES
+from services.reports.domain.telling import CORRECTED, CRITICAL, READY
 from tests.unit.notify.cases import POLICIES, texts
 
 #: What the services ask notify for.
 ASKED_FOR = {
     "invitation.issued",
     "staff.discharge_cancelled",
-    "question.answered",
-    "question.overdue",
-    "report.ready",
-    "report.corrected",
-    "report.critical",
-    "refill.requested",
-    "refill.approved",
-    "refill.returned",
-    "refill.effective",
-    "refill.declined",
-    "refill.refused",
-    "refill.cancelled",
-    "refill.expired",
+    QUESTION_ASKED,
+    QUESTION_ANSWERED,
+    READY,
+    CORRECTED,
+    CRITICAL,
+    *TEMPLATES.values(),
 }
 #: Words of results, units, diagnoses and forms of medicines.
 NEVER = re.compile(
@@ -59,8 +55,8 @@ def a_template(**changes: Any) -> dict[str, Any]:
     return given | changes
 
 
-def test_every_text_that_a_service_asks_for_is_there() -> None:
-    assert texts().keys() >= ASKED_FOR
+def test_there_are_the_texts_that_services_ask_for_and_no_others() -> None:
+    assert texts().keys() == ASKED_FOR | {"fallback"}
 
 
 @pytest.mark.parametrize("key", sorted(texts().keys()))

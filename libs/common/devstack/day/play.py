@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,32 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ZONE = ZoneInfo("Asia/Shanghai")
 DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # without letters that look like digits
 SERVICES_OF_A_DISCHARGE = {"enrollment", "messaging", "notify"}
+
+
+def play_day(stack: Stack, timeline: Timeline) -> int:
+    """:func:`play`; a signal ends the day in good order before its own handler runs."""
+    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    came: list[signal.Signals] = []
+
+    async def interruptible() -> int:
+        playing = asyncio.create_task(play(stack, timeline))
+
+        def stop(number: signal.Signals) -> None:
+            came.append(number)
+            playing.cancel()
+
+        for number in handlers:
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
+        await asyncio.wait([playing])
+        return 1 if playing.cancelled() else playing.result()
+
+    try:
+        return asyncio.run(interruptible())
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 async def play(stack: Stack, timeline: Timeline) -> int:
