@@ -116,16 +116,16 @@ def main() -> None:
         v = results[case]
         print(f"| {case} | {statistics.median(v):.0f} ({min(v):.0f}–{max(v):.0f}) |")
     print("\n| ratio | median (min–max) | goal | line | |\n|---|---|---|---|---|")
-    for case, base, sign, goal, line in GOALS:
+    for case, base, sign, goal, limit in GOALS:
         if case in results and base in results:
             v = [a / b for a, b in zip(results[case], results[base], strict=True)]
             median = statistics.median(v)
             met = median <= goal if sign == "<=" else median >= goal
-            held = median <= line if sign == "<=" else median >= line
+            held = median <= limit if sign == "<=" else median >= limit
             word = "met" if met else "within the line" if held else "FAILED"
             print(
                 f"| {case} / {base} | {median:.2f} ({min(v):.2f}–{max(v):.2f}) "
-                f"| {sign} {goal:g} | {line:g} | {word} |"
+                f"| {sign} {goal:g} | {limit:g} | {word} |"
             )
 
 

@@ -63,7 +63,9 @@ class Document(BaseModel):
         """
         new = _new(type(self))
         _set(new, "__dict__", {**self.__dict__, **changes})
-        _set(new, "__pydantic_fields_set__", self.__pydantic_fields_set__ | changes.keys())
+        given = self.__pydantic_fields_set__  # 0.5 KB: shared unless something is added
+        more = changes.keys() - given
+        _set(new, "__pydantic_fields_set__", given | more if more else given)
         _set(new, "__pydantic_extra__", None)
         _set(new, "__pydantic_private__", None)
         return new

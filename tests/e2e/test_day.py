@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,13 +17,16 @@ from libs.common.devstack.stack import Stack
 
 
 class Told:
-    """What the terminal and the page are told."""
+    """What the terminal and the page are told; ``then`` is done at the first line."""
 
-    def __init__(self) -> None:
+    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
         self.lines: list[Said] = []
+        self._then = then
 
     def tell(self, part: str, said: Said) -> None:
         self.lines.append(said)
+        if len(self.lines) == 1:
+            self._then()
 
     def say(self, text: str) -> None:
         pass
@@ -42,6 +48,18 @@ async def test_a_day_that_goes_wrong_ends_with_1_and_names_the_step(
     assert "leads to cardio, not" in failed
     assert last.startswith("the day failed at: after 24 of them")
     assert "失败于" in told.lines[-1].zh
+
+
+def test_ctrl_c_ends_the_day_in_good_order(platform: Stack) -> None:
+    told: Any = Told(lambda: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            play.play_day(platform, told)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told.lines and not any("✗" in said.en for said in told.lines)
 
 
 def test_a_day_is_decided_by_its_name() -> None:

@@ -141,10 +141,12 @@ class Discharges:
         assert {g["id"]: g["reserved"] + g["joined"] for g in groups} == dict(seats)
         assert all(g["reserved"] + g["joined"] <= g["limit"] for g in groups)
         told = await h.standing("enrollment.events", "enrollment.groups")
-        issued = [
-            e.data.encounter_id for e in topics.once(told) if isinstance(e.data, InvitationIssued)
-        ]
-        assert not unequal(Counter(issued), wanted)
+        issued = Counter(
+            str(e.data.encounter_id)
+            for e in topics.once(told)
+            if isinstance(e.data, InvitationIssued)
+        )
+        assert not unequal(issued, wanted)
         assert topics.out_of_order(told) == []
         # messaging has made every group, with its two of the staff, once.
         made = await h.rows("messaging", "groups")

@@ -27,6 +27,7 @@ from aiokafka.errors import KafkaError
 from libs.common.bus import BusError, Producer
 from libs.common.clock import Ports
 from libs.common.cloudevents import CloudEvent, encode
+from libs.common.devstack.child import Child
 from libs.common.devstack.places import ROOT, SERVICES, free_ports
 from libs.common.devstack.stack import Stack
 from libs.common.events import Event
@@ -106,6 +107,11 @@ class Platform:
 
     async def start(self, part: str, *, wait: bool = True) -> None:
         await asyncio.to_thread(self.stack.restart, part, wait=wait)
+
+    def pids(self) -> dict[str, int]:
+        """Of the services: the same ones afterwards, if nobody had to be started again."""
+        children = {name: self.stack.parts[name] for name in REPLICAS}
+        return {n: c.pid for n, c in children.items() if isinstance(c, Child) and c.running()}
 
     async def metrics(self, replica: str, name: str) -> float:
         """The sum of a metric of one process over its labels."""

@@ -290,6 +290,21 @@ async def test_a_mail_reads_as_it_was_written(server: MailServer, sender: EmailS
     assert mail.message_id == f"<{MAIL.key}@hospital.test>"
 
 
+@pytest.mark.parametrize(
+    "title", ["一" * 120, "word " * 24, "a\r\nBcc: b@example.org", "x" * 120, "=?utf-8?q?x?=", "😀"]
+)
+async def test_whatever_a_title_holds_it_is_one_header(
+    server: MailServer, sender: EmailSender, title: str
+) -> None:
+    mail = replace(MAIL, title=title)
+    assert (await sender.send(mail)).verdict is Verdict.SENT
+    message = server.mails[0].message
+    assert str(message["Subject"]) == " ".join(title.split())
+    assert message["Bcc"] is None
+    assert all(len(line) <= 78 for line in sender._mail(mail).split(b"\r\n"))
+    assert b"\n" not in sender._mail(mail).replace(b"\r\n", b"")
+
+
 async def test_a_connection_is_used_again(server: MailServer, sender: EmailSender) -> None:
     for n in range(3):
         server.script.append("busy" if n == 1 else "take")
