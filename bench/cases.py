@@ -18,7 +18,7 @@ from typing import NamedTuple
 import uvloop
 
 from bench.ours import ours
-from bench.raw import raw, raw_with_bulk_write
+from bench.raw import pydantic_only, raw, raw_with_bulk_write
 from bench.world import EVENTS, World
 from libs.common import logs
 
@@ -44,6 +44,7 @@ async def _faststream_each(world: World) -> None:
 
 
 CASES = {
+    "pydantic-only": Case(pydantic_only),
     "raw": Case(raw),
     "raw-bulk-write": Case(raw_with_bulk_write),
     "ours": Case(ours),

@@ -107,7 +107,7 @@ class Commands:
             if not future.done():
                 future.set_exception(error)
 
-    async def stop(self, task: asyncio.Task[None], timeout: float = 15.0) -> None:
+    async def stop(self, task: asyncio.Task[None], timeout: float = 10.0) -> None:
         """Accept nothing more; decide what was accepted."""
         self._stopping = True
         self._arrived.set()

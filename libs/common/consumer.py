@@ -39,8 +39,9 @@ BATCH_RECORDS = 500
 BATCH_BYTES = 4 * 1024 * 1024
 #: A publisher's clock may be this much ahead of ours.
 AHEAD = timedelta(minutes=5)
-#: Seconds that a rebalance or a shutdown waits for the batch in flight.
+#: Seconds that a rebalance, and a shutdown, waits for the batch in flight.
 DRAIN = 20.0
+STOP = 10.0
 #: Seconds between a stopped consumer's probes, and between the watchdog's looks.
 PROBE = 30.0
 WATCH = 5.0
@@ -81,26 +82,26 @@ class Consumer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._rebalances = 0
+        self._failures = 0  # since a batch was last settled
         self._last_record = 0.0
         self._rebuild = asyncio.Event()
 
     async def run(self) -> None:
-        failures = 0
+        self._failures = 0
         try:
             while not self._stopping.is_set():
                 client = self._new_client(self._on_revoked)
                 try:
                     await client.start()
-                    failures = 0
                     await self._consume(client)
                 except BusError as error:
-                    failures += 1
+                    self._failures += 1
                     metrics.CONSUMER_REBUILDS.labels(reason=type(error).__name__).inc()
                     log.warning("consumer_restarts", group=self._group, why=str(error))
                 finally:
                     await client.stop()
-                if failures:
-                    await self._pause_between(self._ports.backoff(failures, cap=5.0))
+                if self._failures:
+                    await self._pause_between(self._ports.backoff(self._failures, cap=5.0))
         finally:
             await self._dead_letters.close()
 
@@ -109,7 +110,7 @@ class Consumer:
         self._stopping.set()
         self._probing.set()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), DRAIN)
+            await asyncio.wait_for(self._idle.wait(), STOP)
 
     async def _on_revoked(self) -> None:
         """Before a rebalance: let the batch in flight commit, within the time that there is."""
@@ -125,7 +126,7 @@ class Consumer:
             while not self._stopping.is_set():
                 if self._rebuild.is_set():
                     raise BusError("stuck: records are waiting and none arrives")
-                if self._flood.flooded():
+                if self.stopped or self._flood.flooded():
                     await self._probe(client)
                 else:
                     await self._poll(client, self._batch_records)
@@ -135,20 +136,21 @@ class Consumer:
                 await watchdog
 
     async def _poll(self, client: ConsumerClient, most: int, timeout: float = 0.5) -> bool:
-        """One poll, settled whole; whether everything in it was handled."""
+        """One poll, settled whole; whether a rule has decided any of it."""
         records = await client.poll(max_records=most, timeout=timeout)
         if not records:
-            return True
+            return False
         self._last_record = self._ports.clock.monotonic()
         self._idle.clear()
         try:
-            clean = True
+            decided = False
             for chunk in _bounded(records):
-                clean &= await self._settle(client, chunk)
-            return clean
+                decided |= await self._settle(client, chunk)
+            self._failures = 0
+            return decided
         except _Lost:
             log.info("batch_dropped", group=self._group, records=len(records))
-            return True
+            return False
         finally:
             self._idle.set()
 
@@ -156,13 +158,14 @@ class Consumer:
         """Decide, save, set aside, commit. Raises ``_Lost`` if a rebalance took it away."""
         started = self._ports.clock.monotonic()
         inputs, by_input, letters, malformed = self._decode(records)
-        own_faults = 0
+        own_faults, decided = 0, False
         if inputs:
             outcomes = await self._retried(client, lambda: self._engine.run(inputs))
             for record, outcome in zip(by_input, outcomes, strict=True):
                 if outcome.fate is Fate.REJECTED:
                     letters.append(DeadLetter(record, outcome.note, outcome.error))
-                    own_faults += outcome.note == Reject.RULE_FAILED
+                    own_faults += outcome.note in (Reject.RULE_FAILED, Reject.UNSTORABLE)
+                decided |= outcome.fate in (Fate.DONE, Fate.REFUSED)
             counted = Counter(
                 (record.topic, input.type, outcome.fate)
                 for record, input, outcome in zip(by_input, inputs, outcomes, strict=True)
@@ -173,14 +176,14 @@ class Consumer:
             await self._retried(client, lambda: self._dead_letters.send(letters))
             log.warning("events_rejected", group=self._group, count=len(letters))
         if not await client.commit({(r.topic, r.partition): r.offset + 1 for r in records}):
-            log.info("commit_after_rebalance", group=self._group)
+            raise _Lost
         now = self._ports.clock.monotonic()
         self._flood.count(now, len(records), own_faults, malformed)
         metrics.CONSUMER_BATCH_SIZE.observe(len(records))
         metrics.CONSUMER_BATCH_SECONDS.observe(now - started)
         for source in self._flood.noisy():
             log.error("source_rejected_often", group=self._group, source=source)
-        return not letters
+        return decided
 
     def _decode(
         self, records: Sequence[Record]
@@ -260,8 +263,7 @@ class Consumer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._probing.wait(), PROBE)
         self._probing.clear()
-        before = self._last_record
-        if await self._poll(client, 1) and self._last_record != before:
+        if await self._poll(client, 1):
             self._flood.reset()
             self.stopped = False
             metrics.CONSUMER_STOPPED.set(0)
@@ -280,7 +282,8 @@ class Consumer:
             for (topic, partition), lag in behind.items():
                 metrics.CONSUMER_LAG.labels(topic=topic, partition=str(partition)).set(lag)
             silent = self._ports.clock.monotonic() - self._last_record
-            if any(behind.values()) and self._idle.is_set() and silent > STUCK:
+            waiting = any(behind.values()) and self._idle.is_set() and not self.stopped
+            if waiting and silent > STUCK:
                 self._rebuild.set()
 
     async def _pause_between(self, seconds: float) -> None:

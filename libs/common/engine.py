@@ -16,25 +16,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import structlog
+
 from libs.common import metrics
 from libs.common.clock import Ports
-from libs.common.decision import Answer, Document, Handler, Input
-from libs.common.fates import Fate, Outcome, Reject
+from libs.common.decision import Answer, Document, Handler, Input, Refusal
+from libs.common.fates import Fate, Outcome, Reject, repeated
 from libs.common.mongo import (
     Collection,
     CollectionSpec,
     Conflict,
     Database,
+    Duplicate,
+    Unavailable,
     Unstorable,
     row_of,
 )
 from libs.common.planning import Cut, Plan, Planner, TryAgain
 from libs.common.relay import Relay
-from libs.common.rows import INBOX, OUTBOX, TIMERS, inbox_row
+from libs.common.rows import INBOX, OUTBOX, TIMERS, inbox_id, inbox_row
 from libs.common.telemetry import Batch, Tracer
+
+log = structlog.get_logger()
 
 #: Attempts of a rule that raises before its input is set aside.
 RULE_ATTEMPTS = 3
+#: Attempts in short transactions before a key that is taken counts as a rule's bug.
+DUPLICATE_ATTEMPTS = 10
 #: Attempts in short transactions before contention counts as an outside fault.
 SHORT_ATTEMPTS = 60
 
@@ -116,16 +124,19 @@ class Engine:
                 metrics.VERSION_CONFLICTS.inc()
                 conflicts += 1
                 pause = self._ports.backoff(conflicts, base=0.005)
-            except Unstorable as error:
-                why = str(error)
+            except (Cut, Unavailable):
+                raise
+            except Exception as error:
+                # It will not go away by itself: find the input that causes it.
+                why = error
                 break
             if conflicts > 2:
                 return await self._run_short(inputs, span)
             await self._ports.clock.sleep(pause)
         return await self._split(inputs, why, span)
 
-    async def _split(self, inputs: Sequence[Input], why: str, span: Batch) -> list[Outcome]:
-        """By halves, in order, until what can't be stored stands alone."""
+    async def _split(self, inputs: Sequence[Input], why: Exception, span: Batch) -> list[Outcome]:
+        """By halves, in order, until what can never work stands alone."""
         if len(inputs) == 1:
             return [await self._set_aside(inputs[0], why)]
         metrics.BATCHES_SPLIT.inc()
@@ -138,20 +149,32 @@ class Engine:
         size = min(8, max(1, len(inputs) // 8))
         for start in range(0, len(inputs), size):
             chunk = inputs[start : start + size]
+            rule_failures = 0
             for attempt in range(1, SHORT_ATTEMPTS + 1):
                 try:
-                    plan = await self._planner.plan(chunk, span, give_up=attempt >= RULE_ATTEMPTS)
+                    plan = await self._planner.plan(
+                        chunk, span, give_up=rule_failures + 1 >= RULE_ATTEMPTS
+                    )
                     await self._save(plan)
                     outcomes += plan.outcomes
                     break
-                except (Conflict, TryAgain):
+                except TryAgain:
+                    rule_failures += 1
+                    pause = self._ports.backoff(rule_failures, base=0.02)
+                except Conflict as error:
                     metrics.VERSION_CONFLICTS.inc()
+                    if isinstance(error, Duplicate) and attempt >= DUPLICATE_ATTEMPTS:
+                        # No reload cures it, so it is no race: a rule wants a key that is taken.
+                        outcomes += await self._split(chunk, error, span)
+                        break
                     pause = self._ports.backoff(attempt, base=0.01, cap=0.3)
                 except Cut:
                     outcomes += await self._run(chunk, span)
                     break
-                except Unstorable as error:
-                    outcomes += await self._split(chunk, str(error), span)
+                except Unavailable:
+                    raise
+                except Exception as error:
+                    outcomes += await self._split(chunk, error, span)
                     break
                 await self._ports.clock.sleep(pause)
             else:
@@ -210,15 +233,23 @@ class Engine:
         metrics.TRANSACTIONS.labels(outcome="committed").inc()
         self._relay.committed(plan.outbox)
         for i, answer in plan.answers.items():
+            if isinstance(answer, Refusal):
+                metrics.REFUSALS.labels(reason=answer.reason).inc()
             self._observe(plan.inputs[i], answer)
-            span = plan.spans[i]
+        for span, outcome in zip(plan.spans, plan.outcomes, strict=True):
             if span is not None:
-                span.end(plan.outcomes[i].note, batch=plan.batch)
+                span.end(outcome.note, error=outcome.fate is Fate.REJECTED, batch=plan.batch)
 
-    async def _set_aside(self, input: Input, why: str) -> Outcome:
-        """Keep only the fact that ``input`` could not be stored."""
-        outcome = Outcome(Fate.REJECTED, Reject.UNSTORABLE, error=why)
-        row = inbox_row(input, outcome, self._ports.clock.now())
+    async def _set_aside(self, input: Input, why: Exception) -> Outcome:
+        """Keep only the fact that ``input`` can't be handled, unless it has been by now."""
+        note = Reject.UNSTORABLE if isinstance(why, Unstorable) else Reject.RULE_FAILED
+        outcome = Outcome(Fate.REJECTED, note, error=type(why).__name__)
+        row = inbox_row(inbox_id(input), input, outcome, self._ports.clock.now())
+        query = {"_id": row["_id"]}
+        for before in await self._database.find_rows(self._inbox, query):
+            if before["fate"] != Fate.REJECTED:
+                return repeated(input, before)
+        log.error("input_set_aside", type=input.type, input_id=input.id, why=str(why)[:200])
         async with self._database.transaction() as tx:
-            await tx.replace(self._inbox, [({"_id": row["_id"]}, row)], upsert=True)
+            await tx.replace(self._inbox, [({**query, "fate": Fate.REJECTED}, row)], upsert=True)
         return outcome

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from libs.common.clock import Ports
-from libs.common.mongo import Conflict, Database, Unavailable
+from libs.common.mongo import Conflict, Database, Unavailable, Unstorable
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ class Lease:
         while True:
             try:
                 await self.step()
-            except (Unavailable, Conflict):
+            except (Unavailable, Unstorable, Conflict):
                 log.warning("lease_unreachable", lease=self._name)
             self._tell()
             await self._ports.clock.sleep(self._term / 4)
@@ -70,9 +70,10 @@ class Lease:
         self._beat = 0
         rows = await self._database.find_rows(self._raw, {"_id": self._name})
         seen = (rows[0]["owner"], rows[0]["beat"]) if rows else (None, 0)
+        looked = self._ports.clock.monotonic()
         if seen != self._seen:
-            self._seen, self._seen_at = seen, asked
-        lapsed = seen[0] is None or asked - self._seen_at >= self._term
+            self._seen, self._seen_at = seen, looked
+        lapsed = seen[0] is None or looked - self._seen_at >= self._term
         if not lapsed:
             return
         if not rows:
@@ -83,6 +84,7 @@ class Lease:
                 upsert=True,
             )
         self._beat = seen[1]
+        asked = self._ports.clock.monotonic()
         if await self._write(seen[0], seen[1]):
             self._owned_until = asked + self._term * 0.75
         else:

@@ -135,7 +135,8 @@ BATCHES_SPLIT = _counter(
 CONSUMER_STOPPED = _gauge(
     "consumer_stopped",
     "0 or 1",
-    "1 while the consumer has stopped because rejects flooded in. It needs a person.",
+    "1 while the consumer has stopped because rejects flooded in. Alarm: somebody should "
+    "look; it resumes by itself once a record is handled.",
 )
 CONSUMER_REBUILDS = _counter(
     "consumer_rebuilds_total",

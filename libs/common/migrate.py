@@ -31,6 +31,7 @@ async def migrate(database: Database, collections: Sequence[CollectionSpec[Any]]
         await database.ensure(name)
     await database.ensure_index(INBOX, [("at", 1)], expireAfterSeconds=INBOX_DAYS * 86_400)
     await database.ensure_index(OUTBOX, [("stream", 1), ("sequence", 1)])
+    await database.ensure_index(OUTBOX, [("at", 1)])
     await database.ensure_index(TIMERS, [("next", 1)])
     by_patient = [("hospital", 1), ("patient", 1), ("recorded", 1)]
     await database.ensure_index(audit.COLLECTION, by_patient)

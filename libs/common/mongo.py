@@ -11,20 +11,20 @@ so no query can cross tenants by forgetting one.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import bson
 from bson.codec_options import CodecOptions, TypeRegistry
-from bson.errors import InvalidDocument
+from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ReadPreference, ReplaceOne, WriteConcern
 from pymongo.errors import (
-    BulkWriteError,
     ConnectionFailure,
     DocumentTooLarge,
     DuplicateKeyError,
@@ -39,12 +39,22 @@ from libs.common import metrics
 from libs.common.cipher import Cipher, sealed_fields
 from libs.common.decision import Document
 
+#: How long a call waits for a primary, such as a new one after the old has gone.
+SELECTION_SECONDS: Final = 3
+#: The server sends 101 documents first and the others only when asked again; the batches
+#: that we read are bounded by what we ask for, so let them come at once (16 MB at most).
+ONE_ROUND_TRIP: Final = 10_000
+
 D = TypeVar("D", bound=Document)
 Row = dict[str, Any]
 
 
 class Conflict(Exception):
     """Somebody else wrote what we had read. Load again and decide again."""
+
+
+class Duplicate(Conflict):
+    """A unique key is taken. Mostly a race that a new load settles; if not, a rule's bug."""
 
 
 class Unavailable(Exception):
@@ -55,44 +65,44 @@ class Unstorable(Exception):
     """The server or the driver refuses this write for what it is."""
 
 
-#: Server codes that pass by themselves: interrupted, not primary, shutting down, timeouts.
-#: Source: mongodb/mongo src/mongo/base/error_codes.yml, categories Retriable/Network/Shutdown.
-_PASSING = frozenset({6, 7, 50, 63, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
+#: Server codes that blame what was sent: BadValue, FailedToParse, TypeMismatch, InvalidBSON,
+#: DollarPrefixedFieldName, InvalidIdField, DocumentValidationFailure, BSONObjectTooLarge.
+#: Any other code may pass: full disks, elections, authentication not set up yet, …
+#: Source: mongodb/mongo src/mongo/base/error_codes.yml
+_BLAMES_THE_WRITE = frozenset({2, 9, 14, 22, 52, 53, 121, 10334, 17280, 17419, 17420})
 _DUPLICATE_KEY = 11000
-#: The server sends 101 documents first and the others only when asked again; the batches
-#: that we read are bounded by what we ask for, so let them come at once (16 MB at most).
-ONE_ROUND_TRIP = 10_000
+_WRITE_CONFLICT = 112
 
 
 def _meaning(error: PyMongoError) -> Exception:
+    name = type(error).__name__
+    if error.has_error_label("UnknownTransactionCommitResult"):
+        return Unavailable(f"{name}: it is unknown whether the commit took place")
     if isinstance(error, ConnectionFailure | ExecutionTimeout):
-        return Unavailable(type(error).__name__)
+        return Unavailable(name)
     if isinstance(error, DuplicateKeyError):
-        return Conflict("duplicate key")
-    if isinstance(error, DocumentTooLarge | InvalidDocument):
-        return Unstorable(type(error).__name__)
-    if isinstance(error, BulkWriteError):
-        codes = {e.get("code") for e in (error.details or {}).get("writeErrors", ())}
-        if codes <= {_DUPLICATE_KEY, 112}:
-            return Conflict(f"bulk write: {sorted(codes)}")
-        if error.has_error_label("TransientTransactionError"):
-            return Conflict("transient")
-        return Unstorable(f"bulk write refused: codes {sorted(c or 0 for c in codes)}")
+        return Duplicate("duplicate key")
+    if isinstance(error, DocumentTooLarge):
+        return Unstorable(name)
     if isinstance(error, OperationFailure):
-        if error.code in _PASSING:
-            return Unavailable(f"server code {error.code}")
-        if error.has_error_label("TransientTransactionError") or error.code == 112:
-            return Conflict(f"server code {error.code}")
-        return Unstorable(f"server code {error.code}")
-    return Unavailable(type(error).__name__)
+        found = (error.details or {}).get("writeErrors", ())
+        codes = {e.get("code") for e in found} or {error.code}
+        if _DUPLICATE_KEY in codes:
+            return Duplicate("duplicate key")
+        if error.has_error_label("TransientTransactionError") or _WRITE_CONFLICT in codes:
+            return Conflict(f"server codes {codes}")
+        if codes <= _BLAMES_THE_WRITE:
+            return Unstorable(f"server codes {codes}")
+        return Unavailable(f"server codes {codes}")
+    return Unavailable(name)
 
 
 def translated(error: Exception) -> Exception:
     """A driver's error as one of ours; any other error as it is."""
     if isinstance(error, PyMongoError):
         return _meaning(error)
-    if isinstance(error, OverflowError):  # an integer beyond 64 bits
-        return Unstorable("OverflowError")
+    if isinstance(error, BSONError | OverflowError | UnicodeEncodeError):
+        return Unstorable(type(error).__name__)  # what can't become BSON, such as 2**64
     return error
 
 
@@ -148,10 +158,17 @@ def row_of(doc: Document, cipher: Cipher | None = None) -> Row:
 class Collection(Generic[D]):
     """Typed access to one collection of aggregates."""
 
-    def __init__(self, spec: CollectionSpec[D], raw: Any, cipher: Cipher | None = None) -> None:
+    def __init__(
+        self,
+        spec: CollectionSpec[D],
+        raw: Any,
+        cipher: Cipher | None,
+        there: Callable[[], Awaitable[None]],
+    ) -> None:
         self.spec = spec
         self.raw = raw
         self.cipher = cipher
+        self._there = there
 
     def document(self, row: Row) -> D:
         if self.cipher is not None:
@@ -171,6 +188,7 @@ class Collection(Generic[D]):
         else:
             hospitals = sorted({h for h, _ in pairs})
             query = {"hospital": {"$in": hospitals}, field: {"$in": sorted({v for _, v in pairs})}}
+        await self._there()
         cursor = self.raw.find(query).batch_size(ONE_ROUND_TRIP)
         rows = await _call(cursor.to_list(None))
         if field != "id":
@@ -179,6 +197,7 @@ class Collection(Generic[D]):
         return [self.document(r) for r in rows]
 
     async def get(self, hospital: str, id: str) -> D | None:
+        await self._there()
         row = await _call(self.raw.find_one({"_id": f"{hospital}/{id}"}))
         return None if row is None else self.document(row)
 
@@ -192,18 +211,23 @@ class Collection(Generic[D]):
     ) -> list[D]:
         """Documents of one hospital; ``where`` and ``sort`` need an index of the spec."""
         query = {"hospital": hospital, **(where or {})}
+        await self._there()
         cursor = self.raw.find(query).sort(list(sort)).limit(limit).batch_size(limit)
         return [self.document(r) for r in await _call(cursor.to_list(limit))]
 
     async def count(self, hospital: str, where: Row | None = None) -> int:
+        await self._there()
         return int(await _call(self.raw.count_documents({"hospital": hospital, **(where or {})})))
 
 
 async def _call(awaitable: Any) -> Any:
     try:
         return await awaitable
-    except PyMongoError as error:
-        raise _meaning(error) from error
+    except Exception as error:
+        meaning = translated(error)
+        if meaning is error:
+            raise
+        raise meaning from error
 
 
 async def _now(value: Any) -> Any:
@@ -268,10 +292,12 @@ class _Listener(CommandListener):
 class Sink:
     """Appends rows that nobody changes (the audit trail)."""
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, there: Callable[[], Awaitable[None]]) -> None:
         self._raw = raw
+        self._there = there
 
     async def insert_many(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        await self._there()
         await _call(self._raw.insert_many([dict(r) for r in rows], ordered=False))
 
 
@@ -290,7 +316,7 @@ class Database:
         self.cipher = cipher
         self._client: Any = (driver or AsyncIOMotorClient)(
             url,
-            serverSelectionTimeoutMS=3_000,
+            serverSelectionTimeoutMS=SELECTION_SECONDS * 1000,
             connectTimeoutMS=3_000,
             socketTimeoutMS=10_000,  # a transaction has 10 s in all
             retryWrites=True,
@@ -300,17 +326,35 @@ class Database:
             name,
             codec_options=_CODEC,
             read_preference=ReadPreference.PRIMARY,
+            read_concern=ReadConcern("majority"),  # nothing that a failover could roll back
             write_concern=WriteConcern("majority"),
         )
+
+        self._met = False
+
+    async def there(self) -> None:
+        """Wait until a primary is known, as the driver would, but outside of it.
+
+        There each call would keep one of a few threads waiting, so that the requests that
+        come while the database is away would stand in line, each behind all before it.
+        """
+        for _ in range(SELECTION_SECONDS * 20):
+            if await _now(self._client.primary) is not None:
+                self._met = True
+            elif self._met:
+                await asyncio.sleep(0.05)
+                continue
+            return  # or the driver has not looked for one yet
+        raise Unavailable("no primary")
 
     def raw(self, name: str) -> Any:
         return self._db[name]
 
     def collection(self, spec: CollectionSpec[D]) -> Collection[D]:
-        return Collection(spec, self._db[spec.model.COLLECTION], self.cipher)
+        return Collection(spec, self._db[spec.model.COLLECTION], self.cipher, self.there)
 
     def sink(self, name: str) -> Sink:
-        return Sink(self._db[name])
+        return Sink(self._db[name], self.there)
 
     async def ping(self) -> None:
         await _call(self._db.command("ping"))
@@ -324,18 +368,26 @@ class Database:
         limit: int = 0,
     ) -> list[Row]:
         """Rows of one of the runtime's own collections (inbox, outbox, timers, leases)."""
+        await self.there()
         cursor = raw.find(query).batch_size(limit or ONE_ROUND_TRIP)
         if sort:
             cursor = cursor.sort(list(sort))
         rows: list[Row] = await _call(cursor.limit(limit).to_list(limit or None))
         return rows
 
+    async def size(self, raw: Any) -> int:
+        """How many rows a collection holds, by its metadata: no scan."""
+        await self.there()
+        return int(await _call(raw.estimated_document_count()))
+
     async def update_row(self, raw: Any, query: Row, change: Row, *, upsert: bool = False) -> bool:
         """One guarded update outside a transaction; whether it matched (or inserted)."""
+        await self.there()
         done = await _call(raw.update_one(query, change, upsert=upsert))
         return bool(done.matched_count or done.upserted_id is not None)
 
     async def delete_rows(self, raw: Any, ids: Sequence[str]) -> None:
+        await self.there()
         await _call(raw.delete_many({"_id": {"$in": list(ids)}}))
 
     async def is_embedded(self) -> bool:
@@ -360,6 +412,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Commits at the end of the block, aborts when it raises."""
+        await self.there()
         try:
             async with await _now(self._client.start_session()) as session:
                 await _now(
@@ -369,8 +422,11 @@ class Database:
                 )
                 yield Transaction(session)
                 await self._commit(session)
-        except PyMongoError as error:
-            raise _meaning(error) from error
+        except Exception as error:
+            meaning = translated(error)
+            if meaning is error:
+                raise
+            raise meaning from error
 
     async def _commit(self, session: Any) -> None:
         for attempt in (1, 2, 3):

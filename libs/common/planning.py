@@ -11,13 +11,23 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import structlog
 
 from libs.common.clock import Ports
 from libs.common.cloudevents import CloudEvent, encode
-from libs.common.decision import Answer, Document, Env, Handler, Input, Refusal, derived_id
+from libs.common.decision import (
+    Answer,
+    Document,
+    Emit,
+    Env,
+    Handler,
+    Input,
+    Refusal,
+    derived_id,
+)
 from libs.common.fates import Fate, Outcome, Reject, repeated
 from libs.common.mongo import Collection, Database, Row
 from libs.common.rows import INBOX, OutboxRow, inbox_id, inbox_row, timer_row
@@ -87,9 +97,10 @@ class Planner:
 
     # -- load ---------------------------------------------------------------------------
 
-    async def _load(self, inputs: Sequence[Input]) -> tuple[WorkingSet, dict[str, Row]]:
+    async def _load(
+        self, inputs: Sequence[Input], ids: Sequence[str]
+    ) -> tuple[WorkingSet, dict[str, Row]]:
         work = WorkingSet()
-        ids = [inbox_id(i) for i in inputs]
         known_query = self._find_known(ids)
         known: dict[str, Row] | None = None
         asking = inputs
@@ -129,13 +140,13 @@ class Planner:
     # -- decide -------------------------------------------------------------------------
 
     async def plan(self, inputs: Sequence[Input], span: Batch, *, give_up: bool) -> Plan:
-        work, known = await self._load(inputs)
+        ids = [inbox_id(i) for i in inputs]
+        work, known = await self._load(inputs, ids)
         plan = Plan(inputs, span, [], [], work, known)
         now = self._ports.clock.now()
         env = Env(now=now, policy=self._policy, secret=self._ports.randomness.token)
         seen: dict[str, Row] = {}
-        for i, input in enumerate(inputs):
-            key = inbox_id(input)
+        for i, (key, input) in enumerate(zip(ids, inputs, strict=True)):
             before = plan.known.get(key)
             record: RecordSpan | None = None
             if key in seen or (before is not None and before["fate"] != Fate.REJECTED):
@@ -149,7 +160,7 @@ class Planner:
                     offset=input.origin[2] if input.origin else None,
                 )
                 outcome = self._decide(i, input, plan, env, record, give_up=give_up)
-                seen[key] = plan.inbox[i] = inbox_row(input, outcome, now)
+                seen[key] = plan.inbox[i] = inbox_row(key, input, outcome, now)
             plan.spans.append(record)
             plan.outcomes.append(outcome)
         return plan
@@ -174,43 +185,48 @@ class Planner:
         return Outcome(Fate.DONE, answer.note, result=answer.result)
 
     def _take(self, input: Input, answer: Answer, plan: Plan, env: Env, span: RecordSpan) -> None:
-        encoded = []
         # Encode before the working set changes, so that a failing rule leaves no trace in it.
         pending, sequences = plan.work.stage(input.hospital, answer.changes, answer.events)
-        for n, (emit, sequence) in enumerate(zip(answer.events, sequences, strict=True)):
-            id = derived_id(input.hospital, input.source, input.id, n)
-            about = emit.about
-            event = CloudEvent(
-                id=id,
-                source=self._source,
-                type=emit.data.TYPE,
-                subject=about.id if about is not None else id,
-                time=env.now,
-                hospital=input.hospital,
-                data=emit.data,
-                sequence=sequence,
-                correlationid=input.correlation_id or input.id,
-                causationid=input.id,
-                traceparent=span.traceparent,
-                tracestate=input.tracestate,
-            )
-            record = encode(event)
-            stream = f"{about.COLLECTION}/{about.id}" if about is not None else id
-            encoded.append(
-                OutboxRow(
-                    id=f"{input.hospital}/{id}",
-                    topic=emit.data.TOPIC,
-                    stream=f"{input.hospital}/{stream}",
-                    sequence=sequence,
-                    traceparent=span.traceparent,
-                    at=env.now,
-                    key=record.key,
-                    value=record.value,
-                    headers=record.headers,
-                )
-            )
+        encoded = [
+            self._encoded(n, emit, sequence, input, env.now, span.traceparent)
+            for n, (emit, sequence) in enumerate(zip(answer.events, sequences, strict=True))
+        ]
         for timer in answer.timers:
             row = timer_row(timer, input, span.traceparent)
             plan.timers[row["_id"]] = row
         plan.work.take(pending)
         plan.outbox += encoded
+
+    def _encoded(
+        self, n: int, emit: Emit, sequence: int, input: Input, now: datetime, traceparent: str
+    ) -> OutboxRow:
+        """The ``n``-th event that follows from ``input``, as it will be sent."""
+        hospital, data, about = input.hospital, emit.data, emit.about
+        id = derived_id(hospital, input.source, input.id, n)
+        record = encode(
+            CloudEvent(
+                id=id,
+                source=self._source,
+                type=data.TYPE,
+                subject=id if about is None else about.id,
+                time=now,
+                hospital=hospital,
+                data=data,
+                sequence=sequence,
+                correlationid=input.correlation_id or input.id,
+                causationid=input.id,
+                traceparent=traceparent,
+                tracestate=input.tracestate,
+            )
+        )
+        return OutboxRow(
+            id=f"{hospital}/{id}",
+            topic=data.TOPIC,
+            stream=f"{hospital}/{id if about is None else f'{about.COLLECTION}/{about.id}'}",
+            sequence=sequence,
+            traceparent=traceparent,
+            at=now,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+        )

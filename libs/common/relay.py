@@ -17,6 +17,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 
 import structlog
 
@@ -38,6 +39,8 @@ MEMORY = 20_000
 STREAMS = 100_000
 #: Seconds between looks at the outbox when nothing wakes the owner.
 POLL = 0.5
+#: Seconds between two looks at how much waits.
+MEASURE = 2.0
 
 
 class Relay:
@@ -87,7 +90,7 @@ class Relay:
         self._wake.set()
 
     async def run(self) -> None:
-        listening = asyncio.create_task(self._listen())
+        beside = [asyncio.create_task(self._listen()), asyncio.create_task(self._measure())]
         failures = 0
         try:
             while True:
@@ -101,9 +104,9 @@ class Relay:
                     await self._forget()
                     await self._ports.clock.sleep(self._ports.backoff(failures, cap=5.0))
         finally:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await self._forget()
 
     async def flush(self, timeout: float) -> None:
@@ -123,11 +126,12 @@ class Relay:
         self._wake.clear()
         if not self._lease.owned:
             await self._stand_by()
-        elif self._memory:
-            await self._send_memory()
-        elif self._read_outbox or not woken:
+        elif self._read_outbox or not (woken or self._memory):
+            # First, so that what other replicas have committed never waits behind our own.
             self._read_outbox = False
             await self._send_outbox({})
+        else:
+            await self._send_memory()
 
     async def _stand_by(self) -> None:
         """Not the owner: remember nothing, and wake the owner for what we have committed."""
@@ -163,8 +167,6 @@ class Relay:
             rows = await self._database.find_rows(
                 self._outbox, query, sort=(("stream", 1), ("sequence", 1)), limit=BATCH
             )
-            if not query:
-                self._measure(rows)
             found = [OutboxRow.of_row(r, self._database.cipher) for r in rows]
             stale = [r.id for r in found if r.sequence <= self._sent.get(r.stream, 0)]
             if stale:
@@ -176,6 +178,7 @@ class Relay:
     async def _send(self, rows: Sequence[OutboxRow]) -> None:
         while rows:
             if not self._lease.owned:
+                self._read_outbox = True
                 return
             if self._producer is None:
                 self._producer = self._new_producer()
@@ -229,9 +232,18 @@ class Relay:
                 log.info("relay_polls", why=str(error))
                 await self._ports.clock.sleep(5)
 
-    def _measure(self, rows: Sequence[Row]) -> None:
-        self.backlog = len(rows)
-        metrics.OUTBOX_ROWS.set(len(rows))
-        oldest = min((r["at"] for r in rows), default=None)
-        age = (self._ports.clock.now() - oldest).total_seconds() if oldest else 0.0
-        metrics.OUTBOX_OLDEST_AGE.set(age)
+    async def _measure(self) -> None:
+        """How much waits, as every replica sees it: beyond the limit no command is accepted."""
+        while True:
+            try:
+                self.backlog = await self._database.size(self._outbox)
+                oldest = await self._database.find_rows(
+                    self._outbox, {}, sort=(("at", 1),), limit=1
+                )
+            except (Unavailable, Conflict, Unstorable) as error:
+                log.info("outbox_not_measured", why=str(error))
+            else:
+                age = self._ports.clock.now() - oldest[0]["at"] if oldest else timedelta()
+                metrics.OUTBOX_ROWS.set(self.backlog)
+                metrics.OUTBOX_OLDEST_AGE.set(age.total_seconds())
+            await self._ports.clock.sleep(MEASURE)

@@ -20,9 +20,9 @@ def inbox_id(input: Input) -> str:
     return f"{input.hospital}|{input.source}|{input.id}"
 
 
-def inbox_row(input: Input, outcome: Outcome, now: datetime) -> Row:
+def inbox_row(id: str, input: Input, outcome: Outcome, now: datetime) -> Row:
     return {
-        "_id": inbox_id(input),
+        "_id": id,
         "at": now,
         "fate": outcome.fate,
         "note": outcome.note,

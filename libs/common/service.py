@@ -40,7 +40,7 @@ from libs.common.jwks import fetch_keys
 from libs.common.lease import Lease
 from libs.common.loop_lag import watch_loop
 from libs.common.migrate import missing
-from libs.common.mongo import Collection, CollectionSpec, Database, Unavailable
+from libs.common.mongo import Collection, CollectionSpec, Database, Unavailable, Unstorable
 from libs.common.relay import Relay
 from libs.common.settings import Settings
 from libs.common.timers import Timers
@@ -161,7 +161,7 @@ class Runtime:
                 async with asyncio.timeout(2):
                     await self.database.ping()
                 self.reachable = True
-            except (Unavailable, TimeoutError):
+            except (Unavailable, Unstorable, TimeoutError):
                 self.reachable = False
             await self.ports.clock.sleep(1)
 
@@ -177,8 +177,8 @@ class Runtime:
         try:
             yield
         finally:
-            await self.commands.stop(commands)
-            await self.consumer.stop()
+            # Together: each of them first takes nothing new, then finishes what it has.
+            await asyncio.gather(self.commands.stop(commands), self.consumer.stop())
             await self.relay.flush(timeout=3)
             for task in (starting, commands, *watches):
                 task.cancel()
@@ -187,7 +187,11 @@ class Runtime:
             await self.database.close()
 
     async def _run_when_possible(self) -> None:
-        await self._first_contact()
+        try:
+            await self._first_contact()
+        except Exception:
+            self._give_up()
+            raise
         tasks = [
             asyncio.create_task(part, name=f"{self.spec.name}-{n}")
             for n, part in enumerate(
@@ -213,10 +217,7 @@ class Runtime:
                         raise RuntimeError(f"{task.get_name()} was cancelled")
                     task.result()
         except Exception:
-            # A half-running service would look healthy; a restart is the honest answer.
-            log.exception("part_failed", service=self.spec.name)
-            self.failed = True
-            signal.raise_signal(signal.SIGTERM)
+            self._give_up()
             raise
         finally:
             for task in tasks:
@@ -226,6 +227,12 @@ class Runtime:
                 await self.lease.release()
             except Unavailable:
                 log.info("lease_not_released", service=self.spec.name)
+
+    def _give_up(self) -> None:
+        """A half-running service would look healthy; a restart is the honest answer."""
+        log.exception("part_failed", service=self.spec.name)
+        self.failed = True
+        signal.raise_signal(signal.SIGTERM)
 
     async def _first_contact(self) -> None:
         attempt = 0

@@ -8,10 +8,8 @@ causes, and the inbox stops a second firing. After a restart the rows are still 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -74,19 +72,29 @@ class Timers:
         rows = await self._database.find_rows(
             self._raw, {"next": {"$lte": now}}, sort=(("next", 1),), limit=BATCH
         )
-        if not rows:
-            return 0
-        outcomes = await self._engine.run([self._input(row) for row in rows], "fire timers")
-        for row, outcome in zip(rows, outcomes, strict=True):
+        readable: list[tuple[Row, Input]] = []
+        for row in rows:
+            try:
+                readable.append((row, self._input(row)))
+            except (KeyError, ValueError) as error:
+                # Of a type that this version does not know, say: another one may.
+                await self._postpone(row, now, type(error).__name__)
+        if not readable:
+            return len(rows)
+        outcomes = await self._engine.run([input for _, input in readable], "fire timers")
+        for (row, _), outcome in zip(readable, outcomes, strict=True):
             if outcome.fate == Fate.REJECTED:
-                log.error("timer_postponed", type=row["type"], why=outcome.note)
-                await self._database.update_row(
-                    self._raw, {"_id": row["_id"]}, {"$set": {"next": now + POSTPONED}}
-                )
+                await self._postpone(row, now, outcome.note)
                 continue
             metrics.TIMERS_FIRED.labels(type=row["type"]).inc()
             metrics.TIMERS_LATE.observe((now - row["due"]).total_seconds())
         return len(rows)
+
+    async def _postpone(self, row: Row, now: datetime, why: str) -> None:
+        log.error("timer_postponed", timer=row["id"], why=why)
+        await self._database.update_row(
+            self._raw, {"_id": row["_id"]}, {"$set": {"next": now + POSTPONED}}
+        )
 
     def _input(self, row: Row) -> Input:
         return Input(
@@ -100,9 +108,3 @@ class Timers:
             correlation_id=row["correlation_id"],
             traceparent=row["traceparent"],
         )
-
-
-async def until_cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -77,7 +77,10 @@ class WorkingSet:
             sequences.append(sequence + 1)
         for key, doc in written.items():
             version, sequence = numbers[key]
-            written[key] = doc.but(version=version, sequence=sequence, schema_number=doc.SCHEMA)
+            if doc is self._docs.get(key):  # a rule may give back what it got
+                doc = written[key] = doc.but()
+            # A document that a rule has just made is nobody else's: numbered where it is.
+            vars(doc).update(version=version, sequence=sequence, schema_number=doc.SCHEMA)
         return written, sequences
 
     def _number(

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import ValidationError
 
+from libs.common import yaml_files
 from services.enrollment.domain.programme import ConsentText, Policy, Programme, Rule
 from services.enrollment.settings import Settings
 
@@ -36,6 +37,8 @@ def load_policy(settings: Settings) -> Policy:
             group_limit=settings.group_limit,
             invitation_valid=settings.invitation_valid,
             backfill_after=settings.backfill_after,
+            discharge_ahead=settings.discharge_ahead,
+            tell_staff_within=settings.tell_staff_within,
         )
     except ValidationError as error:
         raise PolicyError(f"{folder}: {error}") from error
@@ -50,7 +53,7 @@ def _read(folder: Path, model: type[R]) -> list[R]:
 
 def _one(file: Path, model: type[R]) -> R:
     try:
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content: Any = yaml_files.read(file)
         return model.model_validate(content)
     except (yaml.YAMLError, ValidationError) as error:
         raise PolicyError(f"{file}: {error}") from error

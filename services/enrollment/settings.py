@@ -21,3 +21,10 @@ class Settings(CommonSettings):
     backfill_after: timedelta = Field(
         timedelta(days=30), description="older discharges are recorded and tell nobody"
     )
+    discharge_ahead: timedelta = Field(
+        timedelta(days=1),
+        description="hospital policy: a time further ahead of the clock is a slip of the pen",
+    )
+    tell_staff_within: timedelta = Field(
+        timedelta(days=7), description="hospital policy: staff are told of nothing older"
+    )

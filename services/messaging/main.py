@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import yaml
-
-from libs.common import service
+from libs.common import service, yaml_files
 from libs.common.decision import Answer, Input
 from libs.common.service import Runtime, ServiceSpec
 from libs.common.wakes import Wakes
@@ -33,7 +31,7 @@ def load_policy(settings: Settings) -> Policy:
 
 def _read(folder: Path, only: str = "") -> Iterator[dict[str, Any]]:
     for file in sorted(folder.glob(f"{only}*.yaml")):
-        yield yaml.safe_load(file.read_text(encoding="utf-8"))
+        yield yaml_files.read(file)
 
 
 def new_spec() -> ServiceSpec:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from libs.common import metrics, service
+from libs.common import metrics, service, yaml_files
 from libs.common.decision import Answer, Input
 from libs.common.events import (
     Channel,
@@ -54,7 +54,7 @@ def load_texts(directory: Path) -> Texts:
     templates: dict[str, Template] = {}
     for path in sorted(directory.glob("*.yaml")):
         try:
-            file = TemplateFile.model_validate(yaml.safe_load(path.read_bytes()))
+            file = TemplateFile.model_validate(yaml_files.read(path))
         except (ValueError, yaml.YAMLError) as error:
             raise PolicyError(f"{path}: {error}") from error
         if twice := templates.keys() & file.templates.keys():
@@ -72,7 +72,7 @@ def load_figures(directory: Path) -> Figures:
     if not files:
         raise PolicyError(f"{directory}: there is no file")
     try:
-        return Figures.model_validate(yaml.safe_load(files[-1].read_bytes()))
+        return Figures.model_validate(yaml_files.read(files[-1]))
     except (ValueError, yaml.YAMLError) as error:
         raise PolicyError(f"{files[-1]}: {error}") from error
 

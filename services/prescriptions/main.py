@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-import yaml
-
-from libs.common import metrics, service
+from libs.common import metrics, service, yaml_files
 from libs.common.decision import Answer, Input
 from libs.common.service import ServiceSpec
 from services.prescriptions.api import acting, reading
@@ -19,7 +17,7 @@ from services.prescriptions.store import COLLECTIONS
 
 def load_policy(settings: Settings) -> RenewalPolicies:
     files = sorted((settings.policies_dir / "renewal").glob("*.yaml"))
-    read = [yaml.safe_load(f.read_text(encoding="utf-8")) for f in files]
+    read = [yaml_files.read(f) for f in files]
     return RenewalPolicies(read, ZoneInfo(settings.hospital_time_zone))
 
 

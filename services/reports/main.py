@@ -4,36 +4,41 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-import yaml
+import structlog
 
-from libs.common import metrics, service
+from libs.common import metrics, service, yaml_files
 from libs.common.decision import Answer, Decision, Input
 from libs.common.events import ResultReleased
 from libs.common.service import ServiceSpec
 from services.reports.api.routes import ACCESS, TEXTS, router
+from services.reports.domain.arrival import UNTOLD
 from services.reports.domain.policy import ReportPolicies
 from services.reports.domain.report import Why
 from services.reports.handlers import HANDLERS
 from services.reports.settings import Settings
 from services.reports.store import COLLECTIONS
 
+log = structlog.get_logger()
+
 #: Notes of decisions that kept a report back.
-WITHHELD = frozenset({Why.PRELIMINARY, Why.HELD, Why.CRITICAL, Why.TALK_FIRST})
+WITHHELD = frozenset({Why.PRELIMINARY, Why.HELD, Why.CRITICAL, Why.TALK_FIRST, UNTOLD})
 
 
 def load_policy(settings: Settings) -> ReportPolicies:
     files = sorted((settings.policies_dir / "reports").glob("*.yaml"))
-    read = [yaml.safe_load(f.read_text(encoding="utf-8")) for f in files]
+    read = [yaml_files.read(f) for f in files]
     return ReportPolicies(read, ZoneInfo(settings.hospital_time_zone))
 
 
-def count(_input: Input, answer: Answer) -> None:
+def count(input: Input, answer: Answer) -> None:
     """What was decided, as the figures that a hospital looks at."""
     for emit in answer.events:
         if isinstance(emit.data, ResultReleased):
             metrics.REPORTS_RELEASED.labels(kind=emit.data.kind).inc()
     if isinstance(answer, Decision) and answer.note in WITHHELD:
         metrics.REPORTS_HELD.labels(reason=answer.note).inc()
+        if answer.note == UNTOLD:
+            log.warning(UNTOLD, hospital=input.hospital, report_id=input.subject)
 
 
 SPEC = ServiceSpec(

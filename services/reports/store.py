@@ -96,17 +96,17 @@ class Store:
     async def held(
         self, hospital: str, actor: Actor, *, after: Keyset | None, limit: int
     ) -> list[Report]:
-        """What waits for staff like ``actor`` to release it, the oldest first."""
+        """What waits for staff like ``actor`` to look after it, the oldest first."""
+        theirs: list[dict[str, Any]] = []
+        if actor.has("doctor", "nurse"):
+            theirs.append({"department_code": {"$in": sorted(actor.departments)}})
+            theirs.append({"ordering_practitioner_id": actor.person})
+        if actor.has("ops"):  # what is nobody's must be somebody's
+            theirs.append({"department_code": None, "ordering_practitioner_id": None})
+        held, preliminary = Status.HELD.value, Status.PRELIMINARY.value
         where: dict[str, Any] = {
-            "status": Status.HELD.value,
-            "$and": [
-                {
-                    "$or": [
-                        {"department_code": {"$in": sorted(actor.departments)}},
-                        {"ordering_practitioner_id": actor.person},
-                    ]
-                }
-            ],
+            "status": {"$in": [held, preliminary]},
+            "$and": [{"$or": theirs}, {"$or": [{"status": held}, {"untold": True}]}],
         }
         if after is not None:
             issued_at, id = after

@@ -115,6 +115,8 @@ def tick(out: type[Event]) -> Callable[[Input, State, Env], Answer]:
         tally = state.get(Tally, data.name) or Tally(id=data.name, hospital=input.hospital)
         if data.then == "refuse":
             return Refusal("no_more", changes=(), detail="because")
+        if data.then == "overflow":
+            tally = tally.but(count=2**70)  # no BSON integer
         last = "x" * 17_000_000 if data.then == "huge" else str(data.n)
         tally = tally.but(count=tally.count + 1, last=last, remark=f"remark {data.n}")
         timers: tuple[Timer, ...] = ()

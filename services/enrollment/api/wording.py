@@ -9,7 +9,7 @@ from libs.common.http.words import Text, Texts
 #: What a refusal tells the person.
 TEXTS: Final[Texts] = {
     "no_programme": {
-        "zh-CN": "该科室没有适合的患者群。",
+        "zh-CN": "该科室没有适合的病友群。",
         "en": "The department has no group for this patient.",
     },
     "no_guardian": {
@@ -62,7 +62,7 @@ TEXTS: Final[Texts] = {
         "en": "This person is no longer the patient's guardian.",
     },
     "programme_ended": {
-        "zh-CN": "该患者群项目已结束，不再接收新成员。",
+        "zh-CN": "该病友群项目已结束，不再接收新成员。",
         "en": "The programme has ended and takes nobody new.",
     },
     "leave_the_group": {
@@ -73,10 +73,10 @@ TEXTS: Final[Texts] = {
 
 #: The accept page. ``is_…`` are said by its script.
 PAGE: Final[dict[str, Text]] = {
-    "title": {"zh-CN": "患者群邀请", "en": "Invitation to a patient group"},
+    "title": {"zh-CN": "病友群邀请", "en": "Invitation to a patient group"},
     "other_language": {"zh-CN": "English", "en": "中文"},
     "emergency": {
-        "zh-CN": "患者群不是急救渠道。病情紧急请立即拨打 120 或前往急诊。",
+        "zh-CN": "病友群不是急救渠道。病情紧急请立即拨打 120 或前往急诊。",
         "en": "The group is not an emergency service. In an emergency call 120 at once.",
     },
     "invited_to": {"zh-CN": "医院邀请您加入", "en": "The hospital invites you to join"},
@@ -109,7 +109,7 @@ PAGE: Final[dict[str, Text]] = {
         "en": "This link is not valid, or a newer one has replaced it.",
     },
     "is_accepted": {
-        "zh-CN": "您已加入患者群。登录后即可阅读和发言。",
+        "zh-CN": "您已加入病友群。登录后即可阅读和发言。",
         "en": "You have joined the group. Sign in to read and write.",
     },
     "is_declined": {

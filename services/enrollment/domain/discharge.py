@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from libs.common.decision import Answer, Common, Env, Input, Need, Refusal, State
 from libs.common.events import DischargeCancelled, Disposition, EncounterDischarged
@@ -23,15 +22,13 @@ from services.enrollment.domain.inviting import (
 from services.enrollment.domain.patient import guard, is_deceased, learn_snapshot, needs_person
 from services.enrollment.domain.programme import choose
 from services.enrollment.domain.reasons import Reason, WithdrawnBecause
+from services.enrollment.domain.relations import die_in_hospital, needs_death, take_death_back
 from services.enrollment.domain.staff import (
     TaskReason,
     add_task,
     settle_for_discharge,
     tell_staff,
 )
-
-#: A discharge may be booked a little ahead; beyond this its time is a slip of the pen.
-AHEAD = timedelta(days=1)
 
 
 def needs_discharged(input: Input, state: State) -> Iterator[Need]:
@@ -41,6 +38,8 @@ def needs_discharged(input: Input, state: State) -> Iterator[Need]:
     for guardian in data.guardians:
         yield from needs_person(state, guardian.person_id)
     yield from needs_account(state, data.patient_id)
+    if _says_deceased(data):
+        yield from needs_death(state, data.patient_id)
 
 
 def decide_discharged(input: Input, state: State, env: Env) -> Answer:
@@ -59,11 +58,15 @@ def decide_discharged(input: Input, state: State, env: Env) -> Answer:
         patient_id=data.patient_id,
         department_code=data.department.code,
         discharged_at=data.discharged_at,
-        cancelled_at=known.cancelled_at if known else None,
+        cancelled_at=encounter.cancelled_at(input.id),
         child=draft.policy.is_child(data.patient.birth_date, data.discharged_at),
         language=data.patient.language,
     )
+    if discharge.cancelled_at is not None:
+        settle_for_discharge(draft, data.patient_id, encounter.id, input.id)
     fate = _nobody(draft, encounter, discharge, data)
+    if fate is Fate.DECEASED and _says_deceased(data):
+        die_in_hospital(draft, discharge, data.discharged_at)
     if fate in (None, Fate.REPEATED):
         programme = choose(draft.policy, input.hospital, data)
         if programme is not None:
@@ -87,21 +90,21 @@ def _nobody(
     """Why nobody at all is invited, in this order; None if somebody may be."""
     if discharge.cancelled_at is not None:
         return Fate.CANCELLED
-    if data.discharged_at > draft.now + AHEAD:
+    if data.discharged_at > draft.now + draft.policy.discharge_ahead:
         return Fate.IN_THE_FUTURE
     if draft.policy.is_backfill(data.discharged_at, draft.now):
         return Fate.BACKFILL
-    if (
-        data.disposition is Disposition.DECEASED
-        or data.patient.deceased
-        or is_deceased(draft, data.patient_id)
-    ):
+    if _says_deceased(data) or is_deceased(draft, data.patient_id):
         return Fate.DECEASED
     if data.disposition is Disposition.TRANSFERRED:
         return Fate.TRANSFERRED
     if any(d.fate in STANDING for d in encounter.discharges):
         return Fate.REPEATED
     return None
+
+
+def _says_deceased(data: EncounterDischarged) -> bool:
+    return data.disposition is Disposition.DECEASED or data.patient.deceased
 
 
 def needs_cancelled(input: Input, state: State) -> Iterator[Need]:
@@ -118,8 +121,12 @@ def decide_cancelled(input: Input, state: State, env: Env) -> Answer:
     draft = Draft(input, state, env)
     data: DischargeCancelled = input.data
     encounter = _stay(draft, data)
-    discharge = encounter.find(input.source, data.discharge_event_id) or Discharge(
-        source=input.source, event_id=data.discharge_event_id, patient_id=data.patient_id
+    discharge = (
+        encounter.find(input.source, data.discharge_event_id)
+        or encounter.named(data.discharge_event_id)
+        or Discharge(
+            source=input.source, event_id=data.discharge_event_id, patient_id=data.patient_id
+        )
     )
     if discharge.cancelled_at is not None:
         return Refusal(Common.STALE)
@@ -132,8 +139,10 @@ def decide_cancelled(input: Input, state: State, env: Env) -> Answer:
     )
     draft.put(encounter.having(cancelled))
     if came_first:
+        _ask_which(draft, encounter, discharge)
         return draft.decision(note="cancelled_before_it_came")
     guard(draft, discharge.patient_id)
+    take_death_back(draft, discharge)
     withdrawn = set()
     for invitation in invitations_of(draft, discharge.patient_id):
         if _caused_by(discharge, encounter, invitation):
@@ -146,6 +155,24 @@ def decide_cancelled(input: Input, state: State, env: Env) -> Answer:
     if discharge.fate in STANDING:
         _let_others_stand_in(draft, encounter.id, discharge.patient_id, withdrawn)
     return draft.decision(note="cancelled")
+
+
+def _ask_which(draft: Draft, encounter: Encounter, unknown: Discharge) -> None:
+    """Perhaps the discharge that stands was meant: a person decides.
+
+    The line settles itself when the discharge that was named arrives.
+    """
+    standing = next((d for d in encounter.discharges if d.fate in STANDING), None)
+    if standing is not None:
+        add_task(
+            draft,
+            TaskReason.UNKNOWN_DISCHARGE_CANCELLED,
+            cause=f"{encounter.id}:{unknown.source}:{unknown.event_id}",
+            department=standing.department_code,
+            patient=standing.patient_id,
+            encounter=encounter.id,
+            discharge_event=unknown.event_id,
+        )
 
 
 def _caused_by(discharge: Discharge, encounter: Encounter, invitation: Invitation) -> bool:

@@ -65,6 +65,18 @@ class Encounter(Document):
     def find(self, source: str, event_id: str) -> Discharge | None:
         return next((d for d in self.discharges if d.key == (source, event_id)), None)
 
+    def named(self, event_id: str) -> Discharge | None:
+        """The discharge with this event id, whoever sent it, if it is the only one."""
+        found = [d for d in self.discharges if d.event_id == event_id and d.fate is not None]
+        return found[0] if len(found) == 1 else None
+
+    def cancelled_at(self, event_id: str) -> datetime | None:
+        """When a discharge that is still to come was cancelled, by whichever system."""
+        return next(
+            (d.cancelled_at for d in self.discharges if d.event_id == event_id and d.fate is None),
+            None,
+        )
+
     def having(self, discharge: Discharge) -> Encounter:
         """With ``discharge`` added, or in the place of what was known of it."""
         known = {d.key: d for d in self.discharges} | {discharge.key: discharge}

@@ -1,4 +1,4 @@
-"""What may the invited person do: accept, decline, leave, withdraw a consent?
+"""What may the invited person do: accept, decline, leave?
 
 The token is the capability: whoever holds the link may answer it once. Answering again
 gives the same answer and changes nothing.

@@ -49,6 +49,8 @@ class Patient(Document):
     same: tuple[str, ...] = ()
     merged_at: datetime | None = None
     deceased_at: datetime | None = None
+    #: The discharge (source, event id) that says so, as long as nobody else does.
+    deceased_by: tuple[str, str] | None = None
     links: tuple[Link, ...] = ()
 
     def link(self, person_id: str) -> Link | None:

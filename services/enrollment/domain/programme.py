@@ -62,7 +62,7 @@ class Staff(Rule):
 
 
 class Sheets(Rule):
-    """Keys of the texts that messaging posts (``policies/sheets``)."""
+    """Keys of the texts that messaging posts (``policies/education``)."""
 
     welcome: Word
     rules: Word
@@ -133,6 +133,8 @@ class Policy(Rule):
     group_limit: int = 200
     invitation_valid: timedelta = timedelta(days=7)
     backfill_after: timedelta = timedelta(days=30)
+    discharge_ahead: timedelta = timedelta(days=1)
+    tell_staff_within: timedelta = timedelta(days=7)
 
     @model_validator(mode="after")
     def _agree(self) -> Policy:

@@ -7,6 +7,7 @@ occurrence holds, and what an earlier arrival has missed is made up for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from libs.common.decision import Answer, Common, Env, Input, Need, Refusal, State
 from libs.common.events import (
@@ -18,7 +19,7 @@ from libs.common.events import (
 )
 from services.enrollment.domain import invitation as invitations
 from services.enrollment.domain.draft import Draft
-from services.enrollment.domain.encounter import STANDING, Fate
+from services.enrollment.domain.encounter import STANDING, Discharge, Fate
 from services.enrollment.domain.group import needs_groups
 from services.enrollment.domain.invitation import Invitation, InvitationStatus
 from services.enrollment.domain.inviting import (
@@ -97,7 +98,7 @@ def decide_unlinked(input: Input, state: State, env: Env) -> Answer:
 
 
 def needs_deceased(input: Input, state: State) -> Iterator[Need]:
-    yield from _needs_all_of(state, input.data.patient_id)
+    yield from needs_death(state, input.data.patient_id)
 
 
 def decide_deceased(input: Input, state: State, env: Env) -> Answer:
@@ -106,15 +107,32 @@ def decide_deceased(input: Input, state: State, env: Env) -> Answer:
     for id in same_person(draft, data.patient_id):
         record = record_of(draft, id)
         at = min(data.deceased_at, record.deceased_at or data.deceased_at)
-        draft.put(record.but(deceased_at=at))
+        draft.put(record.but(deceased_at=at, deceased_by=None))
     _mourn(draft, data.patient_id)
     return draft.decision(note="deceased")
+
+
+def die_in_hospital(draft: Draft, discharge: Discharge, at: datetime) -> None:
+    """A discharge says that the patient has died. Needs: ``needs_death``."""
+    for id in same_person(draft, discharge.patient_id):
+        record = record_of(draft, id)
+        if record.deceased_at is None:
+            draft.put(record.but(deceased_at=at, deceased_by=discharge.key))
+    _mourn(draft, discharge.patient_id)
+
+
+def take_death_back(draft: Draft, discharge: Discharge) -> None:
+    """A cancelled discharge says nothing more, unless somebody else has said it, too."""
+    for id in same_person(draft, discharge.patient_id):
+        record = record_of(draft, id)
+        if record.deceased_by == discharge.key:
+            draft.put(record.but(deceased_at=None, deceased_by=None))
 
 
 def needs_merged(input: Input, state: State) -> Iterator[Need]:
     data: PatientMerged = input.data
     for id in (data.patient_id, data.survivor_id):
-        yield from _needs_all_of(state, id)
+        yield from needs_death(state, id)
         yield from needs_stays(state, id)
 
 
@@ -134,12 +152,14 @@ def decide_merged(input: Input, state: State, env: Env) -> Answer:
         same = (*same_person(draft, stays), *same_person(draft, gone))
     records = [record_of(draft, id) for id in same]
     deaths = [r.deceased_at for r in records if r.deceased_at is not None]
+    sayers = {r.deceased_by for r in records if r.deceased_at is not None}
     for record in records:
         draft.put(
             record.but(
                 same=same,
                 merged_at=max(data.merged_at, record.merged_at or data.merged_at),
                 deceased_at=min(deaths, default=None),
+                deceased_by=next(iter(sayers)) if len(sayers) == 1 else None,
             )
         )
     _unite(draft, same)
@@ -150,7 +170,7 @@ def decide_merged(input: Input, state: State, env: Env) -> Answer:
     return draft.decision(note="merged")
 
 
-def _needs_all_of(state: State, id: str) -> Iterator[Need]:
+def needs_death(state: State, id: str) -> Iterator[Need]:
     """Whatever names the person, as a patient or as somebody who was invited."""
     yield from needs_account(state, id)
     for other in same_person(state, id):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
@@ -10,15 +10,13 @@ from libs.common.decision import Actor, Document, derived_id
 from libs.common.events import NotificationRequested, Urgency
 from services.enrollment.domain.draft import Draft
 
-#: Staff are told of what happened at most this long ago.
-TELL_STAFF_WITHIN = timedelta(days=7)
-
 
 class TaskReason(StrEnum):
     NO_PROGRAMME = "no_programme"
     NO_GUARDIAN = "no_guardian"
     INVITATION_EXPIRED = "invitation_expired"
     CANCELLED_AFTER_JOINING = "cancelled_after_joining"
+    UNKNOWN_DISCHARGE_CANCELLED = "unknown_discharge_cancelled"
     GUARDIAN_UNLINKED = "guardian_unlinked"
     PATIENT_DECEASED = "patient_deceased"
 
@@ -124,6 +122,6 @@ def tell_staff(
                 urgency=Urgency.ROUTINE,
                 dedupe_key=key,
                 event_time=happened_at,
-                expires_at=happened_at + TELL_STAFF_WITHIN,
+                expires_at=happened_at + draft.policy.tell_staff_within,
             )
         )

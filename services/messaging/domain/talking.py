@@ -1,8 +1,9 @@
 """What may be said in a group, and when is a question answered?
 
-A text of a member that asks, by the writer's own word or else by how it ends, waits for
-an answer; the group's doctor and nurse are told. An answer is a reply by staff. The text
-goes into no event and no notification.
+Whatever a member says waits for an answer, unless it is a reply or the writer says that it
+does not; the group's doctor and nurse are told. An answer is a reply by staff. No wording
+is guessed at: "my arm is numb" needs an answer as much as a question does. The text goes
+into no event and no notification.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class PostMessage(BaseModel):
     reply_to: Id | None = Field(default=None, description="The message that it answers.")
     question: bool | None = Field(
         default=None,
-        description="Whether it waits for an answer of staff; if absent, its end tells.",
+        description="Whether a member's text waits for an answer of staff; if absent, it does"
+        " unless it is a reply.",
     )
 
 
@@ -119,7 +121,7 @@ def message_id(input: Input) -> str:
 def asks(data: PostMessage) -> bool:
     if data.question is not None:
         return data.question
-    return data.text.endswith(("?", "？", "吗", "呢"))
+    return data.reply_to is None
 
 
 def may_see(message: Message, group: Group, reader: Voice) -> bool:

@@ -1,6 +1,6 @@
 """What does the service keep, and which ways may a renewal go?
 
-Five aggregates. The invariant (so many renewals since the last visit in person) lives in
+Four aggregates. The invariant (so many renewals since the last visit in person) lives in
 the :class:`RenewalAccount` of one patient and one active ingredient: every decision that
 takes, gives back or uses up a place writes it. What the hospital tells about a patient is
 only read by those decisions and may be one event stale.

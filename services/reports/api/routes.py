@@ -79,6 +79,7 @@ async def mine(
     patients = await store.patients_of(caller.hospital, person, policy.audience.scopes, now)
     if patient_id is not None:
         if patient_id not in patients:
+            await reads.of(patient_id, RESOURCE, outcome=Outcome.MINOR_FAILURE)
             raise Problem(404, Common.NOT_FOUND)
         patients = (await store.people(caller.hospital, patient_id)).ids
     rows = await store.released(
@@ -94,12 +95,16 @@ async def mine(
 
 @router.get("/held-reports", response_model=PageOf[HeldReport])
 async def held(caller: Caller, store: ReportStore, page: Paging, reads: Reads) -> Any:
-    """What waits for my department, or for me, to be released; the oldest first."""
+    """What waits for my department, or for me, to be released; the oldest first.
+
+    Also critical reports that are not final yet, if nobody could be told of them. For ops
+    only what names neither a department nor who ordered it, and without its title.
+    """
     after = page.after(tuple[AwareDatetime, str])
     rows = await store.held(caller.hospital, caller.actor, after=after, limit=page.fetch)
     for report in rows[: page.limit]:
         await reads.of(report.patient_id, RESOURCE, report.id)
-    return page.of(rows, keyset, held_report)
+    return page.of(rows, keyset, lambda r: held_report(r, caller.actor))
 
 
 @router.get("/reports/{id}", response_model=ReportView)
@@ -158,7 +163,7 @@ _STAFF: Final = frozenset({Role.DOCTOR, Role.NURSE})
 
 ACCESS: AccessTable = {
     ("GET", "/v1/reports"): _PATIENT_SIDE,
-    ("GET", "/v1/held-reports"): _STAFF,
+    ("GET", "/v1/held-reports"): _STAFF | {Role.OPS},
     ("GET", "/v1/reports/{id}"): _PATIENT_SIDE | _STAFF,
     ("POST", "/v1/reports/{id}/release"): frozenset({Role.DOCTOR}),
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from libs.common.decision import Actor
 from libs.common.events import Observation, ReportKind, ReportStatus
+from services.reports.domain.reading import is_treating_staff
 from services.reports.domain.report import Report, ReportVersion, Status, Why
 
 
@@ -23,15 +25,16 @@ class ReportLine(BaseModel):
 
 
 class HeldReport(BaseModel):
-    """A report that waits for staff."""
+    """A report that waits for staff. Its title only for those who may read it."""
 
     id: str
     patient_id: str
     kind: ReportKind
-    title: str
+    title: str | None
     version: int
     issued_at: datetime
     why: Why
+    untold: bool = Field(description="It is critical, and names nobody who could be told.")
     ordering_practitioner_id: str | None
 
 
@@ -76,17 +79,18 @@ def line(report: Report, person: str) -> ReportLine:
     )
 
 
-def held_report(report: Report) -> HeldReport:
+def held_report(report: Report, actor: Actor) -> HeldReport:
     head = report.head
-    assert head is not None and report.why is not None  # it is held
+    assert head is not None and report.why is not None  # it is kept back
     return HeldReport(
         id=report.id,
         patient_id=report.patient_id,
         kind=head.kind,
-        title=head.title,
+        title=head.title if is_treating_staff(actor, head) else None,
         version=head.number,
         issued_at=head.issued_at,
         why=report.why,
+        untold=report.untold,
         ordering_practitioner_id=head.ordering_practitioner_id,
     )
 

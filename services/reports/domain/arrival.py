@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -43,6 +43,9 @@ from services.reports.domain.report import (
 from services.reports.domain.settling import settled
 from services.reports.domain.standing import with_standing
 from services.reports.domain.telling import tell_doctor, tell_readers
+
+#: The note of a decision about a critical report that names nobody who could be told.
+UNTOLD: Final = "critical_untold"
 
 
 class Reason(StrEnum):
@@ -93,7 +96,8 @@ def decide_content(input: Input, state: State, env: Env) -> Answer:
         )
     )
     after, to_doctor = tell_doctor(after, policy, env.now)
-    return settled(before, after, state, env, more=(stored,), emits=to_doctor)
+    decision = settled(before, after, state, env, more=(stored,), emits=to_doctor)
+    return replace(decision, note=UNTOLD) if after.untold else decision
 
 
 def _occurred(before: Report, head: Head, now: datetime) -> datetime:

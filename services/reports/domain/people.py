@@ -66,7 +66,10 @@ class RelatedPerson(Document):
         return f"{patient_id}|{person_id}"  # no id holds a bar
 
     def opens(self, scopes: frozenset[LinkScope], now: datetime) -> bool:
-        return any(k.opens(scopes, now) for k in (self.by_hospital, self.by_invitation) if k)
+        hospital, invited = self.by_hospital, self.by_invitation
+        if hospital and hospital.ended and invited and invited.at <= hospital.at:
+            invited = None  # what the hospital ended is ended, whichever way it had been proved
+        return any(link.opens(scopes, now) for link in (hospital, invited) if link)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,9 @@ class Days(_Sourced):
 
 class Critical(_Sourced):
     interpretations: frozenset[Interpretation]
+    duty: Mapping[str, str] = Field(
+        default_factory=dict, description="By department: who is told where nobody ordered it."
+    )
 
 
 class TalkFirst(_Sourced):
@@ -78,6 +81,10 @@ class ReportPolicy(_Rule):
 
     def is_critical(self, interpretations: Iterable[Interpretation | None]) -> bool:
         return not self.critical.interpretations.isdisjoint(interpretations)
+
+    def told_of_critical(self, orderer: str | None, department: str | None) -> str | None:
+        """Who must act on a danger value: who ordered it, or else the department's duty."""
+        return orderer or self.critical.duty.get(department or "")
 
     def is_talked_of_first(self, kind: ReportKind, codes: Iterable[str]) -> bool:
         found = set(codes)

@@ -188,6 +188,8 @@ class Report(Document):
     open_for: str | None = None
     told: tuple[Person, ...] = ()
     doctor_told: tuple[str, ...] = ()
+    #: The head is critical and names nobody who could be told: lists are all there is.
+    untold: bool = False
     seen: tuple[Person, ...] = ()
 
     @property

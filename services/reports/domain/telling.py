@@ -80,18 +80,24 @@ def tell(
 
 
 def tell_doctor(report: Report, policy: ReportPolicy, now: datetime) -> tuple[Report, list[Emit]]:
-    """A critical report, final or not: the doctor who ordered it is told, once per edition."""
+    """A critical report, final or not: a doctor is told, once per edition.
+
+    The one who ordered it or, if it does not say, the one on duty in its department. Where
+    there is none either the report is *untold*: staff and ops find it on their lists.
+    """
     head, occurred = report.head, report.occurred_at
+    known: Report = report.but(untold=False)
     if head is None or occurred is None or report.status is Status.WITHDRAWN:
-        return report, []
-    if not head.critical or head.ordering_practitioner_id is None or report.backfill:
-        return report, []
+        return known, []
+    if not head.critical or report.backfill:
+        return known, []
     if head.edition in report.doctor_told or head.edition in report.cleared:
-        return report, []
-    doctor = head.ordering_practitioner_id
+        return known, []
+    doctor = policy.told_of_critical(head.ordering_practitioner_id, head.department_code)
+    if doctor is None:
+        return report.but(untold=True), []
     emit = _request(report, head, doctor, CRITICAL, occurred, policy)
-    changed: Report = report.but(doctor_told=(*report.doctor_told, head.edition))
-    return changed, [emit]
+    return known.but(doctor_told=(*report.doctor_told, head.edition)), [emit]
 
 
 def call_off(report: Report, head: Head, reason: str, now: datetime) -> list[Emit]:

@@ -158,11 +158,13 @@ async def test_every_read_and_every_refused_read_is_recorded(reports: Running) -
         await c.get("/v1/reports")
     async with reports.client("patient", person="p9") as c:
         await c.get("/v1/reports/r1")
+        await c.get("/v1/reports", params={"patient_id": "p1"})
     rows = await reports.rows("audit")
     seen = sorted((r["agent"]["who"], r["source"]["site"], r["outcome"]) for r in rows)
     assert seen == [
         ("p1", "GET /v1/reports", "0"),
         ("p1", "GET /v1/reports/{id}", "0"),
+        ("p9", "GET /v1/reports", "4"),
         ("p9", "GET /v1/reports/{id}", "4"),
     ]
     assert {r["patient"] for r in rows} == {"p1"}
@@ -215,6 +217,34 @@ async def test_a_held_report_waits_for_a_doctor_of_the_department(reports: Runni
         assert (await doctor.get("/v1/held-reports")).json()["items"] == []
     (push,) = await reports.published(NotificationRequested)
     assert push.recipient_id == "p1"
+
+
+async def test_what_names_nobody_is_listed_for_ops_without_its_title(reports: Running) -> None:
+    nobody: dict[str, Any] = {"ordering_practitioner_id": None, "department_code": None}
+    early = ReportStatus.PRELIMINARY
+    await reports.publish(
+        content(reports, "r1", critical=True, **nobody),
+        content(reports, "r2", critical=True, status=early, **nobody),
+        content(reports, "r3", status=early, **nobody),
+        content(reports, "r4", critical=True),
+        content(reports, "r5", critical=True, ordering_practitioner_id=None, department_code="X"),
+    )
+    for id in ("r1", "r4", "r5"):
+        await status(reports, id, "held")
+    for id in ("r2", "r3"):
+        await status(reports, id, "preliminary")
+    async with (
+        reports.client("ops", person="ops1") as ops,
+        reports.client("doctor", person="dr9", departments=["X"]) as doctor,
+    ):
+        rows = (await ops.get("/v1/held-reports")).json()["items"]
+        assert {(r["id"], r["title"], r["untold"]) for r in rows} == {
+            ("r1", None, True),
+            ("r2", None, True),
+        }
+        assert (await ops.get("/v1/reports/r1")).status_code == 403
+        rows = (await doctor.get("/v1/held-reports")).json()["items"]
+        assert [(r["id"], r["title"]) for r in rows] == [("r5", "Metabolic panel")]
 
 
 async def test_a_report_before_its_patient_is_told_when_the_patient_is_known(

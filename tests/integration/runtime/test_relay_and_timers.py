@@ -143,3 +143,42 @@ async def test_a_timer_set_again_after_it_has_fired_goes_away(toy: Toy) -> None:
     await replica.timers.fire()
     assert not await toy.rows("timers")
     assert await toy.tallies() == {"a": 2}
+
+
+async def test_a_timer_that_this_version_cannot_read_is_postponed_and_stops_nobody(
+    toy: Toy,
+) -> None:
+    replica = toy.replica()
+    async with replica.running("commands"):
+        await replica.commands.submit(tick_command(toy, "a", 1, id="k", then="later"))
+    (row,) = await toy.rows("timers")
+    newer = {**row, "_id": "h1/newer", "id": "newer", "type": "toy.newer"}
+    await toy.database.raw("timers").insert_one(newer)
+    await Ports().clock.sleep(0.4)
+    await replica.timers.fire()
+    assert await toy.tallies() == {"a": 2}
+    (left,) = await toy.rows("timers")
+    assert (left["type"], left["due"]) == ("toy.newer", row["due"])
+    assert left["next"] > row["due"]
+
+
+async def test_every_replica_knows_how_much_waits(toy: Toy) -> None:
+    replica = toy.replica()
+    async with replica.running("commands", "relay"):  # without the lease: nothing is sent
+        for i in range(3):
+            await replica.commands.submit(tick_command(toy, "a", i, id=f"k{i}"))
+
+        async def measured() -> bool:
+            return replica.relay.backlog == 3
+
+        await eventually(measured)
+
+
+async def test_what_is_settled_is_never_set_aside_afterwards(toy: Toy) -> None:
+    replica = toy.replica()
+    command = tick_command(toy, "a", 1, id="k")
+    async with replica.running("commands"):
+        await replica.commands.submit(command)
+    outcome = await replica.engine._set_aside(command, ValueError("a lost answer"))
+    assert (outcome.fate, outcome.result) == ("duplicate", {"count": 1})
+    assert [r["fate"] for r in await toy.rows("inbox")] == ["done"]

@@ -21,6 +21,7 @@ from libs.common.events import (
 from services.enrollment.domain.encounter import Encounter, Fate
 from services.enrollment.domain.group import Group
 from services.enrollment.domain.invitation import Invitation, InvitationStatus, hash_of
+from services.enrollment.domain.patient import Patient
 from services.enrollment.domain.staff import StaffTask, TaskReason, TaskStatus
 from tests.unit.enrollment.given import (
     NOW,
@@ -126,6 +127,12 @@ def test_nobody_is_told_of_some_discharges_which_are_recorded(
     assert encounter.discharges[0].fate == reason
 
 
+def test_how_far_ahead_a_discharge_may_be_booked_is_a_setting() -> None:
+    ahead = discharged(at=NOW + timedelta(hours=25))
+    assert note(hospital().event(ahead)) == "in_the_future"
+    assert note(hospital(discharge_ahead=timedelta(hours=25)).event(ahead)) == "invited"
+
+
 def test_thirty_days_ago_to_the_millisecond_is_no_backfill() -> None:
     case = hospital()
     assert note(case.event(discharged(at=NOW - timedelta(days=30)))) == "invited"
@@ -228,10 +235,38 @@ def test_a_discharge_that_was_cancelled_before_it_came_invites_nobody() -> None:
     assert case.docs(Invitation) == []
 
 
-def test_a_cancellation_names_a_discharge_of_the_same_source() -> None:
+def test_another_system_may_cancel_a_discharge() -> None:
+    case = hospital()
+    case.event(discharged(), id="d1")
+    assert note(case.event(cancelled("d1"), source="/other")) == "cancelled"
+    assert invited(case) is InvitationStatus.WITHDRAWN
+    assert seats(case) == (0, 0)
+    assert note(case.event(cancelled("d1"), source="/other")) == "stale"
+
+
+def test_another_system_may_cancel_a_discharge_before_it_comes() -> None:
     case = hospital()
     case.event(cancelled("d1"), source="/other")
-    assert note(case.event(discharged(), id="d1")) == "invited"
+    assert note(case.event(discharged(), id="d1")) == "discharge_cancelled"
+    assert case.docs(Invitation) == []
+
+
+def test_staff_decide_what_a_cancellation_of_an_unknown_discharge_means() -> None:
+    case = hospital()
+    case.event(discharged(), id="d1")
+    case.event(cancelled("d-unknown"), source="/other")
+    assert invited(case) is InvitationStatus.OPEN
+    (task,) = case.docs(StaffTask)
+    assert (task.reason, task.status, task.department_code, task.encounter_id) == (
+        TaskReason.UNKNOWN_DISCHARGE_CANCELLED,
+        TaskStatus.OPEN,
+        "NEURO",
+        "e-p1",
+    )
+    # It was only early: the discharge that it names comes after all.
+    assert note(case.event(discharged(), id="d-unknown")) == "discharge_cancelled"
+    assert [t.status for t in case.docs(StaffTask)] == [TaskStatus.DONE]
+    assert invited(case) is InvitationStatus.OPEN
 
 
 def test_a_later_discharge_of_the_same_stay_invites_again() -> None:
@@ -267,6 +302,16 @@ def test_another_stay_stands_in_for_a_cancelled_one() -> None:
     case.event(discharged(encounter="e2"), id="d2")
     case.event(cancelled("d1", encounter="e1"))
     assert [i.encounter_id for i in case.docs(Invitation, status="open")] == ["e2"]
+
+
+def test_how_long_staff_are_told_of_what_happened_is_a_setting() -> None:
+    case = hospital(tell_staff_within=timedelta(days=2))
+    case.event(discharged(), id="d1")
+    accept(case, token(case))
+    case.take()
+    case.event(cancelled("d1"))
+    told = case.events(NotificationRequested)
+    assert {t.expires_at for t in told} == {NOW + timedelta(days=2)}
 
 
 def test_who_has_joined_stays_when_the_discharge_is_cancelled_and_staff_are_told() -> None:
@@ -409,6 +454,52 @@ def test_open_invitations_of_a_patient_who_died_are_taken_back() -> None:
     case.event(deceased("kid"))
     assert {i.status for i in case.docs(Invitation)} == {InvitationStatus.WITHDRAWN}
     assert seats(case, "ped-neph:1") == (0, 0)
+
+
+def test_a_death_in_a_later_stay_takes_the_open_invitation_back() -> None:
+    case = hospital()
+    case.event(discharged(encounter="e1"))
+    link = token(case)
+    assert note(case.event(discharged(encounter="e2", disposition=Disposition.DECEASED))) == (
+        "deceased"
+    )
+    assert invited(case) is InvitationStatus.WITHDRAWN
+    assert seats(case) == (0, 0)
+    assert note(accept(case, link)) == "invitation_withdrawn"
+    (patient,) = case.docs(Patient)
+    assert patient.deceased_at == NOW - timedelta(minutes=5)
+
+
+def test_a_guardian_linked_after_a_childs_death_in_hospital_is_not_invited() -> None:
+    case = hospital()
+    case.event(child_discharged(encounter="e1", guardians=[]))
+    died = child_discharged(encounter="e2", guardians=[], disposition=Disposition.DECEASED)
+    case.event(died)
+    case.event(linked())
+    assert case.docs(Invitation) == []
+    assert [t.status for t in case.docs(StaffTask)] == [TaskStatus.DONE]
+
+
+def test_a_death_in_hospital_is_understood_after_any_merges() -> None:
+    case = hospital()
+    case.event(linked("mum-old", "kid-old"))
+    case.event(child_discharged("kid-old", "e1", guardians=[]))
+    case.event(merged("kid-old", "kid-new"))
+    case.event(merged("mum-old", "mum-new"))
+    died = child_discharged("kid-old", "e2", disposition=Disposition.DECEASED)
+    assert note(case.event(died)) == "deceased"
+    assert invited(case, "mum-old") is InvitationStatus.WITHDRAWN
+    assert note(case.event(child_discharged("kid-new", "e3"))) == "deceased"
+
+
+def test_a_death_that_was_a_slip_of_the_pen_is_taken_back_with_its_discharge() -> None:
+    for confirmed, then in (False, "invited"), (True, "deceased"):
+        case = hospital()
+        case.event(discharged(encounter="e1", disposition=Disposition.DECEASED), id="d1")
+        if confirmed:
+            case.event(deceased())
+        case.event(cancelled("d1", encounter="e1"))
+        assert note(case.event(discharged(encounter="e2"))) == then
 
 
 def test_a_patient_known_to_be_dead_is_not_invited() -> None:

@@ -174,6 +174,11 @@ def test_settings_reach_the_policy(tmp_path: Path) -> None:
     )
     loaded = load_policy(settings)
     assert (loaded.adult_age, loaded.group_limit) == (16, 5)
+    later = settings.model_copy(
+        update={"discharge_ahead": timedelta(days=3), "tell_staff_within": timedelta(days=4)}
+    )
+    assert load_policy(later).discharge_ahead == timedelta(days=3)
+    assert load_policy(later).tell_staff_within == timedelta(days=4)
     assert loaded.accept_url == "https://h.example/accept"
 
 

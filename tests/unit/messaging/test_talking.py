@@ -67,22 +67,30 @@ def test_a_text_of_2000_characters_is_taken_without_its_margins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "flag", "question"),
+    ("text", "reply_to", "flag", "question"),
     [
-        ("May I fly?", None, True),
-        ("可以坐飞机吗", None, True),
-        ("可以坐飞机吗？", None, True),
-        ("那血压呢", None, True),
-        ("Thank you", None, False),
-        ("Why? I forgot.", None, False),
-        ("Please tell me", True, True),
-        ("Isn't it nice?", False, False),
+        ("May I fly?", None, None, True),
+        ("我左手发麻，头很痛", None, None, True),
+        ("请问什么时候复查。", None, None, True),
+        ("Isn't it nice?", None, False, False),
+        ("Thank you", "m1", None, False),
+        ("And who drives?", "m1", None, False),
+        ("And who drives?", "m1", True, True),
+        ("Thank you", "m1", False, False),
     ],
 )
-def test_a_question_is_what_its_writer_says_or_how_it_ends(
-    text: str, flag: bool | None, question: bool
+def test_whatever_is_no_reply_waits_for_an_answer_unless_its_writer_says_otherwise(
+    text: str, reply_to: str | None, flag: bool | None, question: bool
 ) -> None:
-    assert asks(PostMessage(text=text, question=flag)) is question
+    assert asks(PostMessage(text=text, reply_to=reply_to, question=flag)) is question
+
+
+def test_a_complaint_without_a_question_mark_is_listed_for_staff_who_are_told() -> None:
+    case = running()
+    result = posted(say(case, MEMBER, f"{SECRET}."))
+    (waiting,) = case.docs(Message, question=QuestionStatus.UNANSWERED)
+    assert waiting.id == result["id"]
+    assert [n.recipient_id for n in case.events(NotificationRequested)] == ["dr1", "n1"]
 
 
 def test_the_same_key_posts_once_and_answers_alike() -> None:
@@ -109,7 +117,7 @@ def test_a_question_is_published_and_the_groups_staff_are_told_once() -> None:
 
 def test_a_remark_tells_nobody() -> None:
     case = running()
-    say(case, MEMBER, "Thank you")
+    say(case, MEMBER, "Thank you", question=False)
     assert case.events(QuestionAsked) == []
     assert case.events(NotificationRequested) == []
 

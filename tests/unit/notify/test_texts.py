@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.messaging.domain.talking import QUESTION_ANSWERED, QUESTION_ASKED
 from services.notify.domain.texts import (
     BODY_MAX,
     LANGUAGES,
@@ -21,21 +22,10 @@ from services.notify.domain.texts import (
     language_of,
 )
 from services.notify.main import PolicyError, load_figures, load_texts
-from services.prescriptions.domain.told import TEMPLATES
-from services.reports.domain.telling import CORRECTED, CRITICAL, READY
 from tests.unit.notify.cases import POLICIES, texts
 
-#: What the services ask notify for.
-ASKED_FOR = {
-    "invitation.issued",
-    "staff.discharge_cancelled",
-    QUESTION_ASKED,
-    QUESTION_ANSWERED,
-    READY,
-    CORRECTED,
-    CRITICAL,
-    *TEMPLATES.values(),
-}
+SERVICES = ("enrollment", "messaging", "prescriptions", "reports")
+KEY = re.compile(r"[a-z_]+\.[a-z_]+")
 #: Words of results, units, diagnoses and forms of medicines.
 NEVER = re.compile(
     r"阳性|阴性|升高|降低|确诊|卒中|癌|肿瘤|片剂|胶囊|毫克|mmol|\bmg\b|\bml\b|μ|positive|negative"
@@ -55,8 +45,33 @@ def a_template(**changes: Any) -> dict[str, Any]:
     return given | changes
 
 
+def asked_for(service: str) -> set[str]:
+    """What the service asks notify for: whatever its rules name that looks like a text's key
+    and is not one of the service's own inputs (commands and timers are named alike)."""
+    handlers = importlib.import_module(f"services.{service}.handlers").HANDLERS
+    return {
+        node.value
+        for path in Path("services", service, "domain").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and KEY.fullmatch(node.value)
+        and node.value not in handlers
+    }
+
+
+def test_no_service_is_forgotten_here() -> None:
+    there = {path.parent.name for path in Path("services").glob("*/handlers.py")}
+    assert there == {*SERVICES, "notify"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_asks_for_a_text(service: str) -> None:
+    assert asked_for(service)  # or the search finds nothing any more
+
+
 def test_there_are_the_texts_that_services_ask_for_and_no_others() -> None:
-    assert texts().keys() == ASKED_FOR | {"fallback"}
+    assert texts().keys() == {"fallback"}.union(*map(asked_for, SERVICES))
 
 
 @pytest.mark.parametrize("key", sorted(texts().keys()))

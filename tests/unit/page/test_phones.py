@@ -36,7 +36,7 @@ def phones(people: People) -> Phones:
 
 def mail(text: str = f"欢迎。\n\n{LINK}\n", id: str = "<1@x>") -> bytes:
     message = EmailMessage()
-    message["Subject"], message["Message-ID"] = "邀请您加入患者群", id
+    message["Subject"], message["Message-ID"] = "邀请您加入病友群", id
     message.set_content(text, charset="utf-8", cte="base64")
     return message.as_bytes()
 
@@ -56,7 +56,7 @@ async def test_a_letter_lands_on_the_phone_of_whose_address_it_is(phones: Phones
     assert await catcher.handle_DATA(server, Session(loop), envelope) == "250 OK"
     message = only(phones)
     assert phones.all()[0].owner.name == "林晓梅"
-    assert (message.channel, message.title, message.text) == ("email", "邀请您加入患者群", "欢迎。")
+    assert (message.channel, message.title, message.text) == ("email", "邀请您加入病友群", "欢迎。")
     assert message.link == LINK and message.invites
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import date, timedelta
 
 import pytest
@@ -71,6 +72,10 @@ def joined(person: str = "g1", *scope: LinkScope, of: str = "p1") -> MemberJoine
         consents=(Consent(scope=ConsentScope.HEALTH_DATA, given_at=NOW + 2 * HOUR),),
         joined_at=NOW,
     )
+
+
+def unlinked(person: str, after: timedelta) -> GuardianUnlinked:
+    return GuardianUnlinked(patient_id="p1", person_id=person, unlinked_at=NOW + after)
 
 
 def send(case: Case, *events: Event) -> Case:
@@ -194,6 +199,30 @@ def test_an_invitation_links_beside_the_hospital() -> None:
         content(),
     )
     assert told(case) == [("g1", "report.ready"), ("g2", "report.ready")]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_what_the_hospital_ended_is_ended_for_who_was_invited_too(order: tuple[int, ...]) -> None:
+    facts = [guardian("g1", at=NOW - HOUR), joined("g1", LinkScope.FULL), unlinked("g1", HOUR)]
+    case = send(hospital(), patient(born=CHILD), *(facts[i] for i in order), content())
+    assert told(case) == []
+    assert _may(case, GUARDIAN) is Access.NOT_FOUND
+
+
+def test_a_guardian_who_is_unlinked_loses_what_they_could_read() -> None:
+    case = send(hospital(), patient(born=CHILD), guardian("g1", scope=(LinkScope.FULL,)))
+    send(case, joined("g1", LinkScope.FULL), content())
+    assert told(case) == [("g1", "report.ready")]
+    assert _may(case, GUARDIAN) is Access.PATIENT_SIDE
+    send(case, unlinked("g1", HOUR), content(2, corrected=True, at=NOW + HOUR))
+    assert told(case) == [("g1", "report.ready")]
+    assert _may(case, GUARDIAN) is Access.NOT_FOUND
+
+
+def test_an_invitation_after_the_end_links_again() -> None:
+    case = send(hospital(), patient(born=CHILD), guardian("g1", at=NOW - 2 * HOUR))
+    send(case, unlinked("g1", -HOUR), joined("g1", LinkScope.FULL), content())
+    assert told(case) == [("g1", "report.ready")]
 
 
 def test_a_withdrawn_consent_stops_pushes_to_that_person_only() -> None:

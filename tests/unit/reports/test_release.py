@@ -171,11 +171,38 @@ def test_a_preliminary_critical_report_tells_the_doctor_once() -> None:
     assert told(case) == [("dr1", "report.critical")]
 
 
-def test_a_critical_report_without_a_doctor_is_held_for_the_department() -> None:
+@pytest.mark.parametrize("status", [ReportStatus.FINAL, ReportStatus.PRELIMINARY])
+def test_a_critical_report_without_a_doctor_tells_who_is_on_duty(status: ReportStatus) -> None:
     case = known()
-    case.event(content(critical=True, ordering_practitioner_id=None))
+    nobody: dict[str, Any] = {"ordering_practitioner_id": None, "department_code": "NEURO"}
+    case.event(content(critical=True, status=status, **nobody))
+    case.event(content(critical=True, status=status, **nobody), id="sent-again")
+    assert told(case) == [("d-3001", "report.critical")]
+    assert not report(case).untold
+
+
+@pytest.mark.parametrize("status", [ReportStatus.FINAL, ReportStatus.PRELIMINARY])
+@pytest.mark.parametrize("department", ["cardiology", None])
+def test_a_critical_report_of_which_nobody_can_be_told_is_marked(
+    department: str | None, status: ReportStatus
+) -> None:
+    case = known()
+    nobody: dict[str, Any] = {"ordering_practitioner_id": None, "department_code": department}
+    answer = case.event(content(critical=True, status=status, **nobody))
+    assert isinstance(answer, Decision) and answer.note == "critical_untold"
     assert told(case) == []
-    assert report(case).why is Why.CRITICAL
+    assert report(case).untold
+    case.event(content(critical=True, status=status), id="with-a-doctor", time=NOW + HOUR)
+    assert told(case) == [("dr1", "report.critical")]
+    assert not report(case).untold
+
+
+def test_what_is_not_critical_any_more_is_not_marked() -> None:
+    case = known()
+    nobody: dict[str, Any] = {"ordering_practitioner_id": None, "department_code": None}
+    case.event(content(1, critical=True, **nobody))
+    case.event(content(2, corrected=True, at=NOW + HOUR, **nobody))
+    assert not report(case).untold
 
 
 def test_a_critical_report_that_is_already_withdrawn_tells_no_doctor() -> None:

@@ -66,6 +66,7 @@ def test_a_release_is_counted_by_kind() -> None:
         (content(hold=Hold(on=True)), "held"),
         (content(critical=True), "critical"),
         (content(kind=ReportKind.PATHOLOGY), "talk_first"),
+        (content(critical=True, ordering_practitioner_id=None), "critical_untold"),
     ],
 )
 def test_what_is_kept_back_is_counted_by_reason(event: Event, reason: str) -> None:
@@ -104,7 +105,7 @@ def test_a_misspelt_rule_is_a_mistake(tmp_path: Path) -> None:
 
 #: What queries ask for besides the fields of indexes.
 ASKED: dict[type[Document], set[str]] = {
-    Report: {"status", "department_code", "ordering_practitioner_id"},
+    Report: {"status", "department_code", "ordering_practitioner_id", "untold"},
 }
 
 

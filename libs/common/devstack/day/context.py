@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
-from libs.common.devstack.day.cast import Casting, Patient
+from libs.common.devstack.day.cast import Patient
 from libs.common.devstack.day.diary import Diary
 from libs.common.devstack.day.plan import Plan
 from libs.common.devstack.day.wire import Wire
@@ -19,7 +19,6 @@ class Day:
     id: str
     wire: Wire
     diary: Diary
-    casting: Casting
     plan: Plan
 
     def now(self) -> datetime:

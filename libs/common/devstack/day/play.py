@@ -97,7 +97,7 @@ def named(seconds: int) -> str:
 async def _play(wire: Wire, diary: Diary, name: str) -> None:
     now = wire.ports.clock.now()
     casting = Casting(name, now.astimezone(ZONE).date(), f"{wire.page}/webhook")
-    day = Day(name, wire, diary, casting, Planning(casting, now).plan())
+    day = Day(name, wire, diary, Planning(casting, now).plan())
     renewals = Renewals(day, casting.adult(age=66), casting.child("mother", age=9))
     await _becomes_known(day, renewals)
     discharges, results = Discharges(day), Results(day)

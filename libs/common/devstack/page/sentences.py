@@ -218,7 +218,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "emergency": ("急诊", "emergency"),
     "virtual": ("线上", "online"),
     # what a notification says, by its template
-    "invitation.issued": ("加入患者群的邀请", "an invitation to a patient group"),
+    "invitation.issued": ("加入病友群的邀请", "an invitation to a patient group"),
     "report.ready": ("有新报告", "a report is ready"),
     "report.corrected": ("报告已更正", "a report was corrected"),
     "report.critical": ("危急值报告", "a critical report"),
