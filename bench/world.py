@@ -147,14 +147,21 @@ class World:
     """The prefilled topic, and a database and an outgoing topic of this run's own."""
 
     def __init__(
-        self, *, bootstrap: str, mongo_url: str, topic: str, events: int, otlp: str | None
+        self,
+        *,
+        bootstrap: str,
+        mongo_url: str,
+        topic: str,
+        events: int = EVENTS,
+        otlp: str | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.toy = Toy(bootstrap, mongo_url)
         self.toy.topic_in = topic
         self.bootstrap, self.topic_in, self.topic_out = bootstrap, topic, self.toy.topic_out
         self.group = f"bench-{self.toy.name}"
         self.otlp = otlp
-        self.meter = Meter(events)
+        self.meter = meter or Meter(events)
         self.types: dict[str, type[Event]] = {Ticked.TYPE: self.toy.ticked}
 
     async def prepare(self) -> None:

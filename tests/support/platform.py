@@ -86,7 +86,7 @@ class Platform:
             "WEBHOOK_SECRET": "whsec_" + base64.b64encode(b"k" * 32).decode(),
             "WEBHOOK_ALLOW_PRIVATE": "true",
             "WEBHOOK_TIMEOUT": "2",
-            "LOG_LEVEL": "INFO",
+            "LINGER_SECONDS": "3",  # the machine may be busy
         }
         stack.migrate(*SERVICES)
         for name in SERVICES:

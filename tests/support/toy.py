@@ -18,7 +18,7 @@ from libs.common.bus import ConsumerClient, Producer, TopicSpec, create_topics, 
 from libs.common.clock import Ports
 from libs.common.cloudevents import CloudEvent, Record, decode, encode
 from libs.common.commands import Commands
-from libs.common.consumer import Consumer
+from libs.common.consumer import BATCH_RECORDS, Consumer
 from libs.common.dead_letters import DeadLetters
 from libs.common.decision import (
     Answer,
@@ -249,6 +249,7 @@ class Replica:
         tracer: Tracer | None = None,
         producer: Callable[[], Producer] | None = None,
         client: Callable[..., ConsumerClient] = ConsumerClient,
+        batch_records: int = BATCH_RECORDS,
     ) -> None:
         self.database = database
         tracer = tracer or Tracer(toy.name, 0.0, None)
@@ -288,6 +289,7 @@ class Replica:
             dead_letters=DeadLetters(toy.name, producer),
             types={Ticked.TYPE: toy.ticked},
             ports=toy.ports,
+            batch_records=batch_records,
         )
         self.tasks: list[asyncio.Task[None]] = []
 

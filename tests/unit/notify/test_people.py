@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.decision import Refusal
 from libs.common.events import (
     Channel,
     ConsentGiven,
@@ -235,6 +236,38 @@ def test_a_withdrawn_consent_outlives_a_merge() -> None:
     case.event(merged("old", "p1"))
     assert reason(case.event(request("n1"))) == "no_consent"
     assert reason(case.event(request("n2", recipient_id="old", patient_id="old"))) == "no_consent"
+
+
+@pytest.mark.parametrize("withdrawn_last", [True, False])
+@pytest.mark.parametrize("first_as", ["old", "p1"])
+def test_of_decisions_under_two_ids_the_later_holds(withdrawn_last: bool, first_as: str) -> None:
+    def decision(id: str, withdrawn: bool, at: Any) -> Event:
+        whose = {"consent_id": "c", "patient_id": id, "person_id": id}
+        scope = ConsentScope.HEALTH_DATA
+        if withdrawn:
+            return ConsentWithdrawn(**whose, scope=scope, withdrawn_at=at)
+        return ConsentGiven(**whose, scope=scope, given_at=at)
+
+    case = new_case()
+    case.event(record("p1"))
+    case.event(decision(first_as, not withdrawn_last, NOW - DAY))
+    case.event(decision({"old": "p1", "p1": "old"}[first_as], withdrawn_last, NOW))
+    case.event(merged("old", "p1"))
+    assert isinstance(case.event(request()), Refusal) is withdrawn_last
+
+
+@pytest.mark.parametrize("ended_last", [True, False])
+def test_of_links_under_two_ids_the_later_holds(ended_last: bool) -> None:
+    at = {True: NOW - DAY, False: NOW}
+    case = new_case()
+    case.event(record("p1"))
+    case.event(linked("old", "mother", linked_at=at[ended_last]))
+    case.event(
+        GuardianUnlinked(patient_id="p1", person_id="mother", unlinked_at=at[not ended_last])
+    )
+    case.event(merged("old", "p1"))
+    answer = case.event(request(recipient_id="mother"))
+    assert isinstance(answer, Refusal) is ended_last
 
 
 def test_numbers_go_on_after_both_inboxes() -> None:
