@@ -34,7 +34,7 @@ class Settings(Common):
     smtp_from: str = Field("", description="the address that mails come from")
     smtp_from_name: str = ""
     smtp_timeout: float = Field(20.0, gt=0, le=300, description="seconds for each answer")
-    smtp_calls: int = Field(8, ge=1, le=200, description="mails under way at a time")
+    smtp_calls: int = Field(16, ge=1, le=200, description="mails under way at a time")
 
     webhook_secret: SecretStr = Field(
         SecretStr(""), description="whsec_… (Standard Webhooks); empty: no webhooks"
