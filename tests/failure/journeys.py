@@ -20,6 +20,7 @@ from libs.common.events import (
     EncounterDischarged,
     InvitationIssued,
     Medication,
+    MemberJoined,
     PatientRegistered,
     PatientSnapshot,
     PrescriptionIssued,
@@ -33,7 +34,7 @@ from libs.common.events import (
 from tests.simulators.smtp import MailServer
 from tests.simulators.webhooks import WebhookReceiver
 from tests.support import topics
-from tests.support.platform import PATIENCE, Hospital
+from tests.support.platform import PATIENCE, Hospital, eventually
 
 DOCTOR, PHARMACIST = "d-3020", "ph-5001"
 #: Programme, department, diagnosis.
@@ -151,6 +152,44 @@ class Discharges:
         # messaging has made every group, with its two of the staff, once.
         made = await h.rows("messaging", "groups")
         assert sorted(g["id"] for g in made) == sorted(g["id"] for g in groups)
+
+
+class Joining:
+    """Every ``each``-th of the invited accepts as soon as the invitation has arrived."""
+
+    def __init__(self, h: Hospital, count: int, each: int) -> None:
+        self.h, self.wanted = h, {f"p{n}" for n in range(each - 1, count, each)}
+        self.groups: dict[str, str] = {}
+
+    async def run(self) -> None:
+        async def arrived() -> list[Any]:
+            rows = await self.h.rows("notify", "inbox_messages", template="invitation.issued")
+            return [r for r in rows if r["person_id"] in self.wanted - self.groups.keys()]
+
+        while self.wanted - self.groups.keys():
+            links = {r["person_id"]: r["link"] for r in await eventually(arrived)}
+            for person, link in links.items():
+                await self._accept(person, link)
+
+    async def _accept(self, person: str, link: str) -> None:
+        body = {"token": link, "consent_to_rules": True}
+        replica = "enrollment" if len(self.groups) % 2 else "enrollment-2"
+        done = await self.h.insist("POST", replica, "/v1/invitations/accept", body=body)
+        assert done.status_code == 200, done.text
+        self.groups[person] = done.json()["group_id"]
+
+    async def check(self) -> None:
+        """Each is in the group, and has been welcomed once."""
+        rows = await self.h.rows("messaging", "members", role="patient", active=True)
+        assert sorted((r["person_id"], r["group_id"]) for r in rows) == sorted(self.groups.items())
+        welcomes = await self.h.rows("messaging", "messages", kind="welcome")
+        assert not unequal(Counter(r["addressee_id"] for r in welcomes), self.wanted)
+        told = await self.h.standing("enrollment.events", "messaging.events")
+        joined = [
+            str(e.data.person_id) for e in topics.once(told) if isinstance(e.data, MemberJoined)
+        ]
+        assert not unequal(Counter(joined), self.wanted)
+        assert topics.out_of_order(told) == []
 
 
 class Reports:

@@ -1,46 +1,65 @@
 """Is anything lost or done twice when parts are killed while all three journeys run?
 
-Every discharge and report is published twice, the second time after something was killed.
-Each service, both replicas of enrollment, the broker and the database get a ``kill -9`` in
-turn and are started again; nobody helps the others.
+Events stream in and people act all the time, so that whatever is killed is in the middle of
+its work. Every discharge and report is published twice, the second time after something was
+killed. Each service, both replicas of enrollment, the broker and the database get a
+``kill -9`` in turn and are started again; nobody helps the others.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
+from collections.abc import Sequence
 
 import pytest
 
 from libs.common.cloudevents import CloudEvent
-from tests.failure.journeys import Discharges, Refills, Reports, Told
+from tests.failure.journeys import Discharges, Joining, Refills, Reports, Told
 from tests.simulators.smtp import MailServer
 from tests.simulators.webhooks import WebhookReceiver
 from tests.support.platform import PARTS, Hospital, Platform
 
 DISCHARGES, REPORTS = 1_000, 400
-#: Ten times as high, so that nobody of them has a report, too.
+#: Who renews medicines: nobody of those who leave hospital.
 PATIENTS = range(5_000, 5_024)
+#: How much goes out at a time, and the seconds between: faster than it is handled.
+SLICE, GAP = 6, 0.02
+
+
+async def stream(h: Hospital, events: Sequence[CloudEvent]) -> None:
+    """Publish a few at a time; while the broker is away they wait."""
+    for begin in range(0, len(events), SLICE):
+        await h.publish(*events[begin : begin + SLICE])
+        await asyncio.sleep(GAP)
 
 
 async def kill_in_turn(
-    platform: Platform, h: Hospital, parts: tuple[str, ...], chunks: list[list[CloudEvent]]
+    platform: Platform, h: Hospital, parts: Sequence[str], chunks: Sequence[list[CloudEvent]]
 ) -> None:
-    """A chunk is published, and while it is handled a part is killed; then the chunk again."""
+    """While a chunk streams in, a part is killed; after it has come back the chunk comes again."""
+    moments = random.Random(9)  # when in the stream; the same in every run
     for part, chunk in zip(parts, chunks, strict=True):
-        await h.publish(*chunk)
-        await asyncio.sleep(0.3)
+        streaming = asyncio.create_task(stream(h, chunk))
+        await asyncio.sleep(moments.uniform(0.2, 0.6))
         await platform.kill(part)
-        repeating = asyncio.create_task(h.publish(*chunk))  # waits while the broker is away
-        await asyncio.sleep(1)
+        if part == "kafka":  # people go on acting: what is to be told waits, and its service dies
+            await asyncio.sleep(3)
+            await platform.kill("prescriptions")
+            await platform.start("prescriptions", wait=False)
         await platform.start(part)
-        await repeating
+        await streaming
+        await stream(h, chunk)
 
 
 def chunked(parts: int, *journeys: tuple[Discharges | Reports, int]) -> list[list[CloudEvent]]:
+    """The journeys' events in ``parts`` equal chunks, mixed."""
+
     def of(n: int) -> list[CloudEvent]:
         spans = [(j, n * count // parts, (n + 1) * count // parts) for j, count in journeys]
-        return [e for j, begin, end in spans for e in j.events(begin, end)]
+        events = [e for j, begin, end in spans for e in j.events(begin, end)]
+        return sorted(events, key=lambda e: e.id[::-1])
 
     return [of(n) for n in range(parts)]
 
@@ -49,25 +68,24 @@ def chunked(parts: int, *journeys: tuple[Discharges | Reports, int]) -> list[lis
 async def test_each_part_is_killed_and_everything_happens_exactly_once(
     platform: Platform, hospital: Hospital, mails: MailServer, hooks: WebhookReceiver
 ) -> None:
-    discharges = Discharges(hospital, DISCHARGES)
-    reports = Reports(hospital, REPORTS)
-    refills = Refills(hospital, PATIENTS, pace=4.0)
+    discharges, reports = Discharges(hospital, DISCHARGES), Reports(hospital, REPORTS)
+    refills, joining = Refills(hospital, PATIENTS, pace=3.0), Joining(hospital, DISCHARGES, each=5)
     chunks = chunked(len(PARTS), (discharges, DISCHARGES), (reports, REPORTS))
     await hospital.publish(*refills.events())
 
-    renewing = asyncio.create_task(refills.run())
-    await kill_in_turn(platform, hospital, PARTS, chunks)
-    # A replica that goes in good order and comes again moves partitions once more.
-    await platform.kill("enrollment-2", signal.SIGTERM)
-    await hospital.publish(*chunks[0])
-    await platform.start("enrollment-2")
-    await renewing
+    async with asyncio.TaskGroup() as people:
+        people.create_task(refills.run())
+        people.create_task(joining.run())
+        await kill_in_turn(platform, hospital, PARTS, chunks)
+        # A replica that goes in good order and comes again moves partitions once more.
+        await platform.kill("enrollment-2", signal.SIGTERM)
+        await stream(hospital, chunks[0])
+        await platform.start("enrollment-2")
     await hospital.settled()
 
     assert all(platform.stack.parts[part].running() for part in PARTS)
-    await discharges.check()
-    await reports.check()
-    await refills.check()
+    for journey in (discharges, reports, refills, joining):
+        await journey.check()
     told = Told(hospital, mails, hooks)
     await told.check("invitation.issued", range(DISCHARGES))
     await told.check("report.ready", range(REPORTS))
