@@ -7,12 +7,10 @@ the services are made of, and with telemetry as the services have it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 from prometheus_client import Counter
 
-from bench.world import MeteredClient, MeteredProducer, World
+from bench.world import World
 from libs.common import metrics, telemetry
 from libs.common.mongo import Database
 from tests.support.toy import Replica
@@ -23,19 +21,13 @@ async def ours(world: World) -> None:
     traces = telemetry.setup("bench", endpoint=world.otlp)
     database = Database(toy.mongo_url, toy.name, spans=traces.mongo)
 
-    def producer() -> MeteredProducer:
-        made = MeteredProducer(world.bootstrap)
-        made.meter = meter
-        return made
-
-    def client(
-        *positional: Any, revoked: Callable[[], Awaitable[None]], **named: Any
-    ) -> MeteredClient:
-        made = MeteredClient(*positional, revoked=revoked, **named)
-        made.meter = meter
-        return made
-
-    replica = Replica(toy, database, tracer=traces.tracer, producer=producer, client=client)
+    replica = Replica(
+        toy,
+        database,
+        tracer=traces.tracer,
+        producer=meter.producer(world.bootstrap),
+        client=meter.client,
+    )
     await replica.lease.step()
     replica.start("relay", "lease", "consumer")
     await meter.all_acknowledged()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -136,6 +136,19 @@ class Meter:
         if self.error is not None:
             raise self.error
 
+    def client(self, *positional: Any, **named: Any) -> ConsumerClient:
+        made = _Client(*positional, **named)
+        made.meter = self
+        return made
+
+    def producer(self, bootstrap: str) -> Callable[[], Producer]:
+        def make() -> Producer:
+            made = _Producer(bootstrap)
+            made.meter = self
+            return made
+
+        return make
+
     def finish(self) -> None:
         if self._began is None:
             raise RuntimeError("nothing was read")
@@ -177,7 +190,7 @@ class World:
         return dict(bus.CONSUMER)
 
 
-class MeteredClient(ConsumerClient):
+class _Client(ConsumerClient):
     """Tells the meter of the first batch."""
 
     meter: Meter
@@ -189,7 +202,7 @@ class MeteredClient(ConsumerClient):
         return records
 
 
-class MeteredProducer(Producer):
+class _Producer(Producer):
     """Tells the meter of every acknowledgement."""
 
     meter: Meter

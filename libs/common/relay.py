@@ -95,7 +95,7 @@ class Relay:
         try:
             while True:
                 try:
-                    await self._step()
+                    await self.step()
                     failures = 0
                 except (BusError, Unavailable, Conflict, Unstorable) as error:
                     failures += 1
@@ -117,7 +117,8 @@ class Relay:
                     self._sent_some.clear()
                     await self._sent_some.wait()
 
-    async def _step(self) -> None:
+    async def step(self) -> None:
+        """Send what there is, or wait for a wake and look."""
         if not self._lease.owned or not (self._memory or self._read_outbox):
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL):
@@ -163,7 +164,7 @@ class Relay:
     async def _send_outbox(self, query: Row) -> None:
         """Send what the outbox holds, by (stream, sequence), until it is empty."""
         while self._lease.owned:
-            await self._settled()
+            await self.settled()
             rows = await self._database.find_rows(
                 self._outbox, query, sort=(("stream", 1), ("sequence", 1)), limit=BATCH
             )
@@ -192,7 +193,7 @@ class Relay:
             self._sent_some.set()
             while len(self._sent) > STREAMS:
                 self._sent.popitem(last=False)
-            await self._settled()
+            await self.settled()
             self._deleting = asyncio.create_task(
                 self._database.delete_rows(self._outbox, [r.id for r in taken])
             )
@@ -201,7 +202,7 @@ class Relay:
             done = {r.id for r in taken}
             rows = [r for r in rows if r.id not in done]
 
-    async def _settled(self) -> None:
+    async def settled(self) -> None:
         """Wait for the deletion of what was sent before; one at a time."""
         if self._deleting is not None:
             deleting, self._deleting = self._deleting, None

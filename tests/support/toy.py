@@ -171,10 +171,10 @@ class Toy:
         )
         await migrate(self.database, [SPEC])
 
-    def replica(self) -> Replica:
+    def replica(self, **parts: Any) -> Replica:
         database = Database(self.mongo_url, self.name)
         self.databases.append(database)
-        return Replica(self, database)
+        return Replica(self, database, **parts)
 
     async def remove(self) -> None:
         await self.database.drop()
