@@ -1,0 +1,117 @@
+"""What does the group commit bring when many people act at once?
+
+So many connections post one command after the other, each about a document of its own, to
+a server that is a process of its own: once with the group commit, once with a transaction
+for each command. The client writes requests and reads answers as bytes, so that it costs
+little beside the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import uvloop
+
+from bench.latency import quantile
+from libs.common.devstack.stack import Stack
+
+CONNECTIONS = 64
+SECONDS = 10.0
+WARM = 2.0
+#: How many times the rate of a transaction each.
+AIM = 2.0
+
+
+async def _post(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str, name: str, n: int
+) -> None:
+    body = json.dumps({"name": name, "n": n}).encode()
+    head = (
+        "POST /v1/ticks HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+        f"Authorization: {token}\r\nIdempotency-Key: {name}-{n}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    answer = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = int(answer.split(b"content-length:")[1].split(b"\r\n")[0])
+    text = await reader.readexactly(length)
+    if not answer.startswith(b"http/1.1 200"):
+        raise RuntimeError(f"{answer.decode()}{text.decode()}")
+
+
+async def _load(port: int, token: str, seconds: float) -> tuple[float, list[float]]:
+    """Commands a second after the warm-up, and how many ms each took."""
+    begin = time.perf_counter() + WARM
+    took: list[float] = []
+
+    async def one(name: str) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        n = 0
+        while (sent := time.perf_counter()) < begin + seconds:
+            n += 1
+            await _post(reader, writer, token, name, n)
+            if sent >= begin:
+                took.append((time.perf_counter() - sent) * 1e3)
+        writer.close()
+
+    await asyncio.gather(*(one(f"person{i}") for i in range(CONNECTIONS)))
+    return len(took) / seconds, took
+
+
+async def rate(stack: Stack, mode: str, seconds: float) -> tuple[float, list[float]]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.command_server", mode),
+        *("--bootstrap", stack.bootstrap, "--mongo", stack.mongo_url),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            port, token = (await process.stdout.readline()).decode().rstrip("\n").split(" ", 1)
+        return await _load(int(port), token, seconds)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def compare(stack: Stack, rounds: int, seconds: float) -> None:
+    ratios = []
+    for n in range(rounds):
+        rates, tails = {}, {}
+        for mode in ("each", "group") if n % 2 else ("group", "each"):
+            rates[mode], took = await rate(stack, mode, seconds)
+            tails[mode] = quantile(took, 0.99)
+        ratios.append(rates["group"] / rates["each"])
+        said = [f"{m} {rates[m]:.0f}/s, p99 {tails[m]:.0f} ms" for m in sorted(rates)]
+        print(f"round {n + 1}, load {os.getloadavg()[0]:.1f}: " + "; ".join(said), flush=True)
+    median = statistics.median(ratios)
+    print(
+        f"\n| group commit / a transaction each, {CONNECTIONS} connections | aim | |\n|---|---|---|"
+    )
+    word = "met" if median >= AIM else "MISSED"
+    print(f"| {median:.1f} x ({min(ratios):.1f}-{max(ratios):.1f}) | {AIM:g} x | {word} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.http_commands")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    arguments = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Stack(Path(folder)) as stack,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(compare(stack, arguments.rounds, arguments.seconds))
+
+
+if __name__ == "__main__":
+    main()
