@@ -114,10 +114,16 @@ def prescription(h: Hospital, n: int, **changes: Any) -> PrescriptionIssued:
     return PrescriptionIssued(**{**given, **changes})
 
 
-def unequal(found: Counter[str], wanted: Iterable[str]) -> dict[str, int]:
-    """Who has something else than exactly one; empty if nobody."""
-    ids = set(wanted)
-    return {id: found[id] for id in ids | set(found) if found[id] != (id in ids)}
+def require_each(found: Iterable[Any], wanted: Iterable[str], times: int = 1) -> None:
+    """Each of ``wanted`` was found so often, and nobody else."""
+    counted, ids = Counter(found), set(wanted)
+    wrong = {id: counted[id] for id in {*ids, *counted} if counted[id] != times * (id in ids)}
+    assert not wrong, f"{len(wrong)} were found not {times} times: {dict(list(wrong.items())[:20])}"
+
+
+def require_order(told: Iterable[CloudEvent]) -> None:
+    wrong = topics.out_of_order(told)
+    assert not wrong, f"{len(wrong)} out of order: {wrong[:20]}"
 
 
 class Discharges:
@@ -136,19 +142,17 @@ class Discharges:
     async def check(self) -> None:
         h, wanted = self.h, [f"e{n}" for n in range(self.count)]
         rows = await h.rows("enrollment", "invitations")
-        assert not unequal(Counter(r["encounter_id"] for r in rows), wanted)
+        require_each((r["encounter_id"] for r in rows), wanted)
         seats = Counter(r["group_id"] for r in rows)
         groups = await h.rows("enrollment", "groups")
         assert {g["id"]: g["reserved"] + g["joined"] for g in groups} == dict(seats)
         assert all(g["reserved"] + g["joined"] <= g["limit"] for g in groups)
         told = await h.standing("enrollment.events", "enrollment.groups")
-        issued = Counter(
-            str(e.data.encounter_id)
-            for e in topics.once(told)
-            if isinstance(e.data, InvitationIssued)
+        issued = (
+            e.data.encounter_id for e in topics.once(told) if isinstance(e.data, InvitationIssued)
         )
-        assert not unequal(issued, wanted)
-        assert topics.out_of_order(told) == []
+        require_each(issued, wanted)
+        require_order(told)
         # messaging has made every group, with its two of the staff, once.
         made = await h.rows("messaging", "groups")
         assert sorted(g["id"] for g in made) == sorted(g["id"] for g in groups)
@@ -183,13 +187,11 @@ class Joining:
         rows = await self.h.rows("messaging", "members", role="patient", active=True)
         assert sorted((r["person_id"], r["group_id"]) for r in rows) == sorted(self.groups.items())
         welcomes = await self.h.rows("messaging", "messages", kind="welcome")
-        assert not unequal(Counter(r["addressee_id"] for r in welcomes), self.wanted)
+        require_each((r["addressee_id"] for r in welcomes), self.wanted)
         told = await self.h.standing("enrollment.events", "messaging.events")
-        joined = [
-            str(e.data.person_id) for e in topics.once(told) if isinstance(e.data, MemberJoined)
-        ]
-        assert not unequal(Counter(joined), self.wanted)
-        assert topics.out_of_order(told) == []
+        joined = (e.data.person_id for e in topics.once(told) if isinstance(e.data, MemberJoined))
+        require_each(joined, self.wanted)
+        require_order(told)
 
 
 class Reports:
@@ -207,11 +209,11 @@ class Reports:
 
     async def check(self) -> None:
         told = await self.h.standing("reports.events")
-        released = [
+        released = (
             e.data.report_id for e in topics.once(told) if isinstance(e.data, ResultReleased)
-        ]
-        assert not unequal(Counter(released), [f"r{n}" for n in range(self.count)])
-        assert topics.out_of_order(told) == []
+        )
+        require_each(released, [f"r{n}" for n in range(self.count)])
+        require_order(told)
 
 
 class Told:
@@ -222,23 +224,22 @@ class Told:
 
     async def check(self, template: str, persons: Iterable[int], each: int = 1) -> None:
         """Each of ``persons`` has ``each`` messages of ``template`` in the inbox, not more."""
-        found = Counter(
-            r["person_id"] for r in await self.h.rows("notify", "inbox_messages", template=template)
-        )
-        assert found == Counter({f"p{n}": each for n in persons})
+        rows = await self.h.rows("notify", "inbox_messages", template=template)
+        require_each((r["person_id"] for r in rows), [f"p{n}" for n in persons], each)
 
     async def check_calls(self) -> None:
         """E-mail: one Message-ID, taken once or twice. Webhook: one key, taken at least once."""
         rows = await self.h.rows("notify", "deliveries")
         assert rows
         lost = [(r["channel"], r["reason"], r["attempt"]) for r in rows if r["status"] != "sent"]
-        assert not lost
+        assert not lost, lost
         mails = Counter(m.message_id for m in self.mails.mails)
         wanted = {f"<{r['key']}@hospital.example>" for r in rows if r["channel"] == "email"}
-        assert set(mails) == wanted
-        assert max(mails.values()) <= 2
+        assert set(mails) == wanted, set(mails) ^ wanted
+        assert max(mails.values(), default=1) <= 2, mails.most_common(3)
         keys = {(r.data["notification_id"], r.key) for r in self.hooks.received}
-        assert keys == {(r["notification_id"], r["key"]) for r in rows if r["channel"] == "webhook"}
+        wanted_keys = {(r["notification_id"], r["key"]) for r in rows if r["channel"] == "webhook"}
+        assert keys == wanted_keys, keys ^ wanted_keys
 
 
 class Refills:
@@ -330,15 +331,13 @@ class Refills:
         await asyncio.sleep(self.pace * self._random.uniform(0.5, 1.5))
 
     async def check(self) -> None:
-        three = {f"p{n}": 3 for n in self.numbers}
-        assert self.effective == three
-        assert self.refused == set(three)
+        patients = [f"p{n}" for n in self.numbers]
+        require_each(self.effective.elements(), patients, times=3)
+        assert self.refused == set(patients)
         rows = await self.h.rows("prescriptions", "refills", status="effective")
-        assert Counter(r["patient_id"] for r in rows) == three
+        require_each((r["patient_id"] for r in rows), patients, times=3)
         told = await self.h.standing("prescriptions.events")
-        numbers: dict[str, list[int]] = {}
-        for event in topics.once(told):
-            if isinstance(event.data, RefillEffective):
-                numbers.setdefault(event.data.patient_id, []).append(event.data.number)
-        assert numbers == {p: [1, 2, 3] for p in three}
-        assert topics.out_of_order(told) == []
+        effective = [e.data for e in topics.once(told) if isinstance(e.data, RefillEffective)]
+        require_each((e.patient_id for e in effective), patients, times=3)
+        assert {e.number for e in effective} == {1, 2, 3}
+        require_order(told)

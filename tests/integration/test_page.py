@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import smtplib
 import time
 from collections.abc import Callable, Iterator
@@ -138,7 +139,7 @@ def test_the_page_goes_down_at_once_while_a_browser_listens(page: Page) -> None:
         lines = stream.iter_lines()
         assert next(lines) == ": open"
         began = time.monotonic()
-        page.stack.remove(NAME)
+        page.stack.kill(NAME, signal.SIGTERM)
         assert time.monotonic() - began < 8
         said: list[str] = []
         with suppress(httpx.RemoteProtocolError):  # the last chunk may be cut by the exit

@@ -257,6 +257,11 @@ class Hospital:
         query = {"hospital": self.id, **where}
         return await database.find_rows(database.raw(collection), query)
 
+    async def untold(self, service: str) -> list[str]:
+        """The topics of what a service has committed and not yet sent, for all hospitals."""
+        database = self._databases[service]
+        return [row["topic"] for row in await database.find_rows(database.raw("outbox"), {})]
+
     async def standing(self, *names: str) -> list[CloudEvent]:
         """All of the hospital's events on these topics, as often as they stand there."""
         return topics.events(await topics.standing(self.stack.bootstrap, *names), self.id)
@@ -293,9 +298,9 @@ class Hospital:
             raise AssertionError(f"not settled within {within:.0f} s: {left}") from None
 
     async def _left(self) -> str:
-        for service, database in self._databases.items():
-            if rows := await database.find_rows(database.raw("outbox"), {}, limit=1):
-                return f"{service} has not sent {rows[0]['topic']}"
+        for service in SERVICES:
+            if topics := await self.untold(service):
+                return f"{service} has not sent {len(topics)} events, as to {topics[0]}"
         calls = await self.rows("notify", "deliveries", next_attempt_at={"$ne": None})
         return f"{len(calls)} deliveries are under way" if calls else ""
 
