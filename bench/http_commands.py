@@ -93,9 +93,8 @@ async def compare(stack: Stack, rounds: int, seconds: float) -> None:
         said = [f"{m} {rates[m]:.0f}/s, p99 {tails[m]:.0f} ms" for m in sorted(rates)]
         print(f"round {n + 1}, load {os.getloadavg()[0]:.1f}: " + "; ".join(said), flush=True)
     median = statistics.median(ratios)
-    print(
-        f"\n| group commit / a transaction each, {CONNECTIONS} connections | aim | |\n|---|---|---|"
-    )
+    print(f"\n| group commit / a transaction each, {CONNECTIONS} connections | aim | |")
+    print("|---|---|---|")
     word = "met" if median >= AIM else "MISSED"
     print(f"| {median:.1f} x ({min(ratios):.1f}-{max(ratios):.1f}) | {AIM:g} x | {word} |")
 
