@@ -75,6 +75,20 @@ class Record(Protocol):
     timestamp: int
 
 
+@dataclass(slots=True)
+class Unreadable:
+    """Stands for a record that the client library can't read, such as one with a header whose
+    name is not UTF-8. The record itself stays where it is until its topic forgets it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+    timestamp: int = 0
+
+
 class Outgoing(Protocol):
     """A record to be sent, as final bytes."""
 
@@ -231,14 +245,46 @@ class ConsumerClient:
             raise BusError(type(error).__name__) from error
 
     async def poll(self, *, max_records: int, timeout: float) -> list[Record]:
-        """Up to ``max_records``, each partition's in order. ``timeout`` in seconds."""
+        """Up to ``max_records``, each partition's in order. ``timeout`` in seconds.
+
+        What can't be read comes as :class:`Unreadable`.
+        """
         try:
             found = await self._client.getmany(
                 max_records=max_records, timeout_ms=int(timeout * 1000)
             )
+        except UnicodeDecodeError:
+            return await self._one_by_one(max_records)
         except KafkaError as error:
             raise BusError(type(error).__name__) from error
         return [record for records in found.values() for record in records]
+
+    async def _one_by_one(self, most: int) -> list[Record]:
+        """Read on, around a record that the library fails at.
+
+        With its error the library has lost what it had taken out already, of other partitions
+        too, so each of them begins again behind what is committed.
+        """
+        client, found = self._client, list[Record]()
+        try:
+            async with asyncio.timeout(ACK_TIMEOUT):
+                for tp in client.assignment():
+                    if committed := await client.committed(tp):
+                        client.seek(tp, committed)
+                    else:
+                        await client.seek_to_beginning(tp)
+                for tp, end in (await client.end_offsets(list(client.assignment()))).items():
+                    while len(found) < most and (at := await client.position(tp)) < end:
+                        try:
+                            one = await client.getmany(tp, max_records=1, timeout_ms=1_000)
+                        except UnicodeDecodeError:
+                            found.append(Unreadable(tp.topic, tp.partition, at))
+                            client.seek(tp, at + 1)
+                        else:
+                            found += one.get(tp, ())
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
+            raise BusError(type(error).__name__) from error
+        return found
 
     async def commit(self, offsets: Offsets) -> bool:
         """Commit next offsets. ``False``: the partitions are somebody else's by now."""

@@ -20,7 +20,7 @@ from typing import TypeVar
 import structlog
 
 from libs.common import metrics
-from libs.common.bus import BusError, ConsumerClient, Record
+from libs.common.bus import BusError, ConsumerClient, Record, Unreadable
 from libs.common.clock import Ports
 from libs.common.cloudevents import Reason, Undecodable, UnknownType, decode
 from libs.common.dead_letters import DeadLetter, DeadLetters
@@ -39,9 +39,8 @@ BATCH_RECORDS = 500
 BATCH_BYTES = 4 * 1024 * 1024
 #: A publisher's clock may be this much ahead of ours.
 AHEAD = timedelta(minutes=5)
-#: Seconds that a rebalance, and a shutdown, waits for the batch in flight.
+#: Seconds that a rebalance waits for the batch in flight.
 DRAIN = 20.0
-STOP = 10.0
 #: Seconds between a stopped consumer's probes, and between the watchdog's looks.
 PROBE = 30.0
 WATCH = 5.0
@@ -109,8 +108,7 @@ class Consumer:
         """Take no further batch; wait for the one in flight."""
         self._stopping.set()
         self._probing.set()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), STOP)
+        await self._idle.wait()
 
     async def _on_revoked(self) -> None:
         """Before a rebalance: let the batch in flight commit, within the time that there is."""
@@ -195,6 +193,8 @@ class Consumer:
         latest = self._ports.clock.now() + AHEAD
         for record in records:
             try:
+                if isinstance(record, Unreadable):
+                    raise Undecodable(Reason.UNREADABLE, "a header's name: UTF-8")
                 event = decode(record.headers, record.value, self._types)
                 if event.time > latest:
                     raise Undecodable(Reason.TIME_AHEAD, "time is more than 5 minutes ahead")

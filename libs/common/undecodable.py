@@ -14,6 +14,7 @@ from libs.common.events import Event
 class Reason(StrEnum):
     """What is wrong with the record."""
 
+    UNREADABLE = "unreadable"
     EMPTY_BODY = "empty_body"
     TOO_LARGE = "too_large"
     NOT_CLOUDEVENT = "not_cloudevent"

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+
+from libs.common.bus import cached_partition
 from libs.common.cloudevents import Record
 from tests.support.toy import Broken, Toy, eventually, in_order
 
@@ -76,6 +81,53 @@ async def test_what_can_never_work_goes_to_the_dead_letters_and_neighbours_are_s
     fates = {r["_id"].rsplit("|", 1)[1]: r["fate"] for r in await toy.rows("inbox")}
     assert fates["no-1"] == "refused"
     assert fates["x-7"] == "rejected"
+
+
+async def test_a_record_that_the_client_library_cannot_read_is_named_and_passed_by(
+    toy: Toy,
+) -> None:
+    """Kafka takes any bytes as a header's name; only who reads it wants UTF-8."""
+    await publish_with_a_latin_header(toy, [("a", 1), ("a", None), ("b", 1), ("a", 2)])
+    async with toy.replica().running():
+        (letter,) = await toy.letters(1)
+
+        async def served() -> bool:
+            return await toy.tallies() == {"a": 2, "b": 1}
+
+        await eventually(served)
+    assert letter["dlq_reason"] == "unreadable"
+    assert letter["dlq_topic"] == toy.topic_in
+    # A replica that comes later begins behind it.
+    await toy.publish([toy.event("a", 3)])
+    async with toy.replica().running():
+
+        async def counted() -> bool:
+            return await toy.tallies() == {"a": 3, "b": 1}
+
+        await eventually(counted)
+
+
+class Latin(str):
+    """Has its own idea of what its bytes are."""
+
+    def encode(self, *_: Any) -> bytes:
+        return super().encode("latin-1")
+
+
+async def publish_with_a_latin_header(toy: Toy, ticks: list[tuple[str, int | None]]) -> None:
+    """Ticks by name and number; without a number the record has a header named ``caf\xe9``."""
+    producer = AIOKafkaProducer(bootstrap_servers=toy.bootstrap)
+    await producer.start()
+    for name, n in ticks:
+        record = toy.event(name, n or 99)
+        headers = [(Latin("café") if n is None else "more", b""), *record.headers]
+        batch = producer.create_batch()
+        # The builder in C encodes by itself.
+        batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, 100_000)
+        batch.append(timestamp=None, key=record.key, value=record.value, headers=headers)
+        partition = cached_partition(record.key, 3)
+        await (await producer.send_batch(batch, toy.topic_in, partition=partition))
+    await producer.stop()
 
 
 async def test_the_same_id_with_another_body_is_set_aside(toy: Toy) -> None:
