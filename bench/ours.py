@@ -33,7 +33,8 @@ async def ours(world: World) -> None:
     replica.start("relay", "lease", "consumer")
     await meter.all_acknowledged()
     await replica.consumer.stop()
-    await replica.relay.flush(5)
+    async with asyncio.timeout(5):
+        await replica.relay.flush()
     await replica.kill()
     await asyncio.to_thread(traces.shutdown)  # the export of the last spans counts, too
     meter.finish()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -101,7 +102,8 @@ class Audit:
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(row, written))
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
+            # In a context of its own: it writes for many requests, and belongs to no one's trace.
+            self._writer = asyncio.create_task(self._write(), context=contextvars.Context())
         try:
             await asyncio.wait_for(written, PATIENCE)
         except TimeoutError:

@@ -1,7 +1,8 @@
 """What protects personal data at rest, field by field?
 
-Fields marked ``Sensitive`` in a document, and the bodies of events that wait in the outbox,
-pass one port on their way into the database and out of it. ``None`` is the identity: then
+Fields marked ``Sensitive`` in a document, the bodies of events that wait in the outbox, and
+what rules put into the inbox (answers) and into timers pass one port on their way into the
+database and out of it. ``None`` is the identity: then
 the database's own encryption is all there is. A real cipher (keys of a hospital's KMS)
 plugs in here and nowhere else.
 """

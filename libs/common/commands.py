@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 
 import structlog
 
@@ -31,7 +30,11 @@ PATIENCE = 8.0
 
 
 class Busy(Exception):
-    """The command was not accepted and changed nothing; ``reason`` says why. Try later."""
+    """The command was not carried out; ``reason`` says why. Try later.
+
+    With ``database_unavailable`` it may have been, unheard of: the connection can break
+    between a commit and its answer. Who sends the same ``Idempotency-Key`` again is safe.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -53,7 +56,7 @@ class Commands:
         self._stopping = False
 
     async def submit(self, input: Input) -> Outcome:
-        """Decide and save ``input``. Raises ``Busy`` if it was not accepted."""
+        """Decide and save ``input``. Raises ``Busy`` if it can't be now."""
         if self._stopping:
             raise Busy("stopping")
         if self._relay.backlog >= self._outbox_limit:
@@ -107,9 +110,8 @@ class Commands:
             if not future.done():
                 future.set_exception(error)
 
-    async def stop(self, task: asyncio.Task[None], timeout: float = 10.0) -> None:
+    async def stop(self, task: asyncio.Task[None]) -> None:
         """Accept nothing more; decide what was accepted."""
         self._stopping = True
         self._arrived.set()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(task), timeout)
+        await asyncio.wait([task])

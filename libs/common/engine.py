@@ -34,7 +34,7 @@ from libs.common.mongo import (
 )
 from libs.common.planning import Cut, Plan, Planner, TryAgain
 from libs.common.relay import Relay
-from libs.common.rows import INBOX, OUTBOX, TIMERS, inbox_id, inbox_row
+from libs.common.rows import INBOX, OUTBOX, TIMERS, at_hand, at_rest, inbox_id, inbox_row
 from libs.common.telemetry import Batch, Tracer
 
 log = structlog.get_logger()
@@ -192,9 +192,10 @@ class Engine:
         ]
         if not plan.inbox and not fired:
             return
-        fresh = [r for r in plan.inbox.values() if r["_id"] not in plan.known]
-        again = [r for r in plan.inbox.values() if r["_id"] in plan.known]
         cipher = self._database.cipher
+        inbox = [at_rest(row, cipher) for row in plan.inbox.values()]
+        fresh = [r for r in inbox if r["_id"] not in plan.known]
+        again = [r for r in inbox if r["_id"] in plan.known]
         try:
             async with self._database.transaction() as tx:
                 await tx.insert(self._inbox, fresh)
@@ -223,7 +224,7 @@ class Engine:
                     await tx.delete(self._timers, fired)
                 await tx.replace(
                     self._timers,
-                    [({"_id": id}, row) for id, row in plan.timers.items()],
+                    [({"_id": id}, at_rest(row, cipher)) for id, row in plan.timers.items()],
                     upsert=True,
                 )
         except BaseException as error:
@@ -248,7 +249,7 @@ class Engine:
         query = {"_id": row["_id"]}
         for before in await self._database.find_rows(self._inbox, query):
             if before["fate"] != Fate.REJECTED:
-                return repeated(input, before)
+                return repeated(input, at_hand(before, self._database.cipher))
         log.error("input_set_aside", type=input.type, input_id=input.id, why=str(why)[:200])
         async with self._database.transaction() as tx:
             await tx.replace(self._inbox, [({**query, "fate": Fate.REJECTED}, row)], upsert=True)

@@ -7,6 +7,7 @@ when a token names one that we do not know, but never more often than the issuer
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -125,7 +126,8 @@ class Keys:
             self._reading = None
             return
         self._tried_at = self._clock.monotonic()
-        self._reading = asyncio.create_task(self._read_once())
+        # In a context of its own: it reads for many requests, and belongs to no one's trace.
+        self._reading = asyncio.create_task(self._read_once(), context=contextvars.Context())
 
     async def _read_once(self) -> None:
         try:

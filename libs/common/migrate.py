@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from libs.common import audit
@@ -24,38 +24,62 @@ INBOX_DAYS = 60
 RUNTIME = (INBOX, OUTBOX, TIMERS, LEASES, WAKE, audit.COLLECTION)
 
 
-async def migrate(database: Database, collections: Sequence[CollectionSpec[Any]]) -> None:
-    """Make what is missing; change nothing that exists."""
-    embedded = await database.is_embedded()
-    for name in (*RUNTIME, *(c.model.COLLECTION for c in collections)):
-        await database.ensure(name)
-    await database.ensure_index(INBOX, [("at", 1)], expireAfterSeconds=INBOX_DAYS * 86_400)
-    await database.ensure_index(OUTBOX, [("stream", 1), ("sequence", 1)])
-    await database.ensure_index(OUTBOX, [("at", 1)])
-    await database.ensure_index(TIMERS, [("next", 1)])
-    by_patient = [("hospital", 1), ("patient", 1), ("recorded", 1)]
-    await database.ensure_index(audit.COLLECTION, by_patient)
+Keys = Sequence[tuple[str, int]]
+
+
+def _indexes(
+    collections: Sequence[CollectionSpec[Any]], *, embedded: bool
+) -> Iterator[tuple[str, Keys, Mapping[str, Any]]]:
+    """Every index that there must be: collection, keys, options."""
+    yield INBOX, [("at", 1)], {"expireAfterSeconds": INBOX_DAYS * 86_400}
+    yield OUTBOX, [("stream", 1), ("sequence", 1)], {}
+    yield OUTBOX, [("at", 1)], {}
+    yield TIMERS, [("next", 1)], {}
+    yield audit.COLLECTION, [("hospital", 1), ("patient", 1), ("recorded", 1)], {}
     for spec in collections:
         for index in spec.indexes:
             options: dict[str, Any] = {"unique": True} if index.unique else {}
             if index.partial is not None:
                 options["partialFilterExpression"] = dict(index.partial)
             fields = index.fields if index.all_hospitals else ("hospital", *index.fields)
-            keys = [(field, 1) for field in fields]
-            await database.ensure_index(spec.model.COLLECTION, keys, **options)
+            yield spec.model.COLLECTION, [(field, 1) for field in fields], options
         if embedded:
             # The embedded server plans a guarded write by a compound index only; a real
             # MongoDB is served by _id alone.
-            await database.ensure_index(spec.model.COLLECTION, [("_id", 1), ("version", 1)])
+            yield spec.model.COLLECTION, [("_id", 1), ("version", 1)], {}
     if embedded:
-        await database.ensure_index(INBOX, [("_id", 1), ("fate", 1)])
-        await database.ensure_index(LEASES, [("_id", 1), ("owner", 1), ("beat", 1)])
+        yield INBOX, [("_id", 1), ("fate", 1)], {}
+        yield LEASES, [("_id", 1), ("owner", 1), ("beat", 1)], {}
+
+
+async def migrate(database: Database, collections: Sequence[CollectionSpec[Any]]) -> None:
+    """Make what is missing; change nothing that exists."""
+    for name in (*RUNTIME, *(c.model.COLLECTION for c in collections)):
+        await database.ensure(name)
+    embedded = await database.is_embedded()
+    for name, keys, options in _indexes(collections, embedded=embedded):
+        await database.ensure_index(name, keys, **options)
 
 
 async def missing(database: Database, collections: Sequence[CollectionSpec[Any]]) -> list[str]:
-    """Collections that ``migrate`` has not made yet."""
+    """Collections, and indexes as ``collection: field, field``, that ``migrate`` has not made.
+
+    A unique index is a promise to the rules, so one that is there but not unique is missing.
+    """
     wanted = {*RUNTIME, *(c.model.COLLECTION for c in collections)}
-    return sorted(wanted - await database.collection_names())
+    names = await database.collection_names()
+    found = {
+        (name, tuple(index["key"].items()), bool(index.get("unique")))
+        for name in wanted & names
+        for index in await database.indexes(name)
+    }
+    embedded = await database.is_embedded()
+    unmade = [
+        f"{name}: {', '.join(field for field, _ in keys)}"
+        for name, keys, options in _indexes(collections, embedded=embedded)
+        if name in names and (name, tuple(keys), "unique" in options) not in found
+    ]
+    return sorted([*(wanted - names), *unmade])
 
 
 async def _main(services: Sequence[str]) -> None:

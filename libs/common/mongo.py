@@ -41,6 +41,11 @@ from libs.common.decision import Document
 
 #: How long a call waits for a primary, such as a new one after the old has gone.
 SELECTION_SECONDS: Final = 3
+#: An answer that takes longer is given up, and its connection with it.
+SOCKET_SECONDS: Final = 10
+#: After this a transaction begins no further step; the server would end it after 60
+#: (MongoDB's transactionLifetimeLimitSeconds).
+TRANSACTION_SECONDS: Final = 10
 #: The server sends 101 documents first and the others only when asked again; the batches
 #: that we read are bounded by what we ask for, so let them come at once (16 MB at most).
 ONE_ROUND_TRIP: Final = 10_000
@@ -145,13 +150,25 @@ class CollectionSpec(Generic[D]):
     upcast: Callable[[Row], Row] | None = None
 
 
+def sealed(value: Any, hospital: str, cipher: Cipher | None) -> Any:
+    """``value`` as it is stored: as bytes that only ``cipher`` can open, if there is one."""
+    if cipher is None or value is None:
+        return value
+    return cipher.seal(hospital, bson.encode({"v": value}, codec_options=_CODEC))
+
+
+def opened(value: Any, hospital: str, cipher: Cipher | None) -> Any:
+    if cipher is None or value is None:
+        return value
+    return bson.decode(cipher.open(hospital, value), codec_options=_CODEC)["v"]
+
+
 def row_of(doc: Document, cipher: Cipher | None = None) -> Row:
     row: Row = type(doc).__pydantic_serializer__.to_python(doc)  # model_dump at half its cost
     row["_id"] = f"{doc.hospital}/{doc.id}"
     if cipher is not None:
         for name in sealed_fields(type(doc)):
-            plain = bson.encode({"v": row[name]}, codec_options=_CODEC)
-            row[name] = cipher.seal(doc.hospital, plain)
+            row[name] = sealed(row[name], doc.hospital, cipher)
     return row
 
 
@@ -174,8 +191,7 @@ class Collection(Generic[D]):
         if self.cipher is not None:
             row = dict(row)
             for name in sealed_fields(self.spec.model) & row.keys():
-                plain = self.cipher.open(row["hospital"], row[name])
-                row[name] = bson.decode(plain, codec_options=_CODEC)["v"]
+                row[name] = opened(row[name], row["hospital"], self.cipher)
         if self.spec.upcast is not None and row["schema_number"] < self.spec.model.SCHEMA:
             row = {**self.spec.upcast(row), "schema_number": self.spec.model.SCHEMA}
         return self.spec.model.model_validate(row)
@@ -242,21 +258,30 @@ class Transaction:
 
     def __init__(self, session: Any) -> None:
         self._session = session
+        self._until = asyncio.get_running_loop().time() + TRANSACTION_SECONDS
+
+    def in_time(self) -> None:
+        """Looked at before every step: the locks of a long one keep others waiting."""
+        if asyncio.get_running_loop().time() > self._until:
+            raise Unavailable(f"a transaction took over {TRANSACTION_SECONDS} s")
 
     async def insert(self, raw: Any, rows: Sequence[Row]) -> None:
         if rows:
+            self.in_time()
             await _call(raw.insert_many(rows, ordered=False, session=self._session))
 
     async def replace(self, raw: Any, pairs: Sequence[tuple[Row, Row]], *, upsert: bool) -> None:
         """Replace by (filter, row). Every filter must match, or be inserted if ``upsert``."""
         if not pairs:
             return
+        self.in_time()
         ops = [ReplaceOne(f, r, upsert=upsert) for f, r in pairs]
         done = await _call(raw.bulk_write(ops, ordered=False, session=self._session))
         if done.matched_count + done.upserted_count != len(ops):
             raise Conflict("version")
 
     async def delete(self, raw: Any, ids: Sequence[str]) -> int:
+        self.in_time()
         done = await _call(raw.delete_many({"_id": {"$in": list(ids)}}, session=self._session))
         return int(done.deleted_count)
 
@@ -318,7 +343,7 @@ class Database:
             url,
             serverSelectionTimeoutMS=SELECTION_SECONDS * 1000,
             connectTimeoutMS=3_000,
-            socketTimeoutMS=10_000,  # a transaction has 10 s in all
+            socketTimeoutMS=SOCKET_SECONDS * 1000,
             retryWrites=True,
             event_listeners=[_Listener(spans)],
         )
@@ -406,6 +431,12 @@ class Database:
     ) -> None:
         await _call(self._db[name].create_index(list(keys), **options))
 
+    async def indexes(self, name: str) -> list[Row]:
+        """What the server says of each: ``key`` and its options."""
+        cursor = await _now(self._db[name].list_indexes())
+        found: list[Row] = await _call(cursor.to_list(None))
+        return found
+
     async def drop(self) -> None:
         await _call(self._client.drop_database(self._db.name))
 
@@ -420,7 +451,9 @@ class Database:
                         read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
                     )
                 )
-                yield Transaction(session)
+                transaction = Transaction(session)
+                yield transaction
+                transaction.in_time()
                 await self._commit(session)
         except Exception as error:
             meaning = translated(error)
@@ -430,8 +463,15 @@ class Database:
 
     async def _commit(self, session: Any) -> None:
         for attempt in (1, 2, 3):
+            committing = asyncio.ensure_future(session.commit_transaction())
             try:
-                return await session.commit_transaction()  # type: ignore[no-any-return]
+                await asyncio.shield(committing)
+                return
+            except asyncio.CancelledError:
+                # A cancelled call goes on in the driver's thread; the session may not be ended
+                # under it, and its locks not be left to somebody else's patience.
+                await asyncio.wait([committing], timeout=SOCKET_SECONDS)
+                raise
             except PyMongoError as error:
                 unknown = error.has_error_label("UnknownTransactionCommitResult")
                 if not unknown or attempt == 3:

@@ -30,7 +30,7 @@ from libs.common.decision import (
 )
 from libs.common.fates import Fate, Outcome, Reject, repeated
 from libs.common.mongo import Collection, Database, Row
-from libs.common.rows import INBOX, OutboxRow, inbox_id, inbox_row, timer_row
+from libs.common.rows import INBOX, OutboxRow, at_hand, inbox_id, inbox_row, timer_row
 from libs.common.telemetry import Batch, RecordSpan, Tracer
 from libs.common.working_set import NotNeeded, WorkingSet
 
@@ -135,7 +135,7 @@ class Planner:
 
     async def _find_known(self, ids: Sequence[str]) -> dict[str, Row]:
         rows = await self._database.find_rows(self._inbox, {"_id": {"$in": list(ids)}})
-        return {row["_id"]: row for row in rows}
+        return {row["_id"]: at_hand(row, self._database.cipher) for row in rows}
 
     # -- decide -------------------------------------------------------------------------
 

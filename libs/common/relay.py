@@ -109,13 +109,11 @@ class Relay:
             await asyncio.gather(*beside, return_exceptions=True)
             await self._forget()
 
-    async def flush(self, timeout: float) -> None:
+    async def flush(self) -> None:
         """At shutdown: wait until what this replica committed has been sent, if it may send."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while self._memory and self._lease.owned:
-                    self._sent_some.clear()
-                    await self._sent_some.wait()
+        while self._memory and self._lease.owned:
+            self._sent_some.clear()
+            await self._sent_some.wait()
 
     async def step(self) -> None:
         """Send what there is, or wait for a wake and look."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from libs.common.cipher import Cipher
 from libs.common.decision import Input, Timer, derived_id
 from libs.common.fates import Outcome
-from libs.common.mongo import Row
+from libs.common.mongo import Row, opened, sealed
 
 INBOX = "inbox"
 OUTBOX = "outbox"
@@ -47,6 +47,25 @@ def timer_row(timer: Timer, cause: Input, traceparent: str) -> Row:
         "correlation_id": cause.correlation_id or cause.id,
         "traceparent": traceparent,
     }
+
+
+#: What a rule has put into these rows, and so may be personal: sealed at rest.
+_OF_RULES = ("result", "data")
+
+
+def at_rest(row: Row, cipher: Cipher | None) -> Row:
+    """A row of the inbox or of the timers as it is stored."""
+    return row if cipher is None else _mapped(row, cipher, sealed)
+
+
+def at_hand(row: Row, cipher: Cipher | None) -> Row:
+    """The same row as it was before ``at_rest``."""
+    return row if cipher is None else _mapped(row, cipher, opened)
+
+
+def _mapped(row: Row, cipher: Cipher, change: Callable[[Any, str, Cipher | None], Any]) -> Row:
+    hospital = row["_id"].partition("|")[0].partition("/")[0]
+    return {**row, **{n: change(row[n], hospital, cipher) for n in _OF_RULES if n in row}}
 
 
 class OutboxRow(NamedTuple):

@@ -47,6 +47,10 @@ from libs.common.timers import Timers
 
 log = structlog.get_logger()
 
+#: Seconds after SIGTERM: requests in flight, then what was accepted, then leaving the group.
+#: With LINGER_SECONDS (1) and the last spans (3) they make 24, before Kubernetes' 30.
+GRACE, DRAIN, LEAVE = 8, 8, 4
+
 D = TypeVar("D", bound=Document)
 
 
@@ -177,13 +181,20 @@ class Runtime:
         try:
             yield
         finally:
-            # Together: each of them first takes nothing new, then finishes what it has.
-            await asyncio.gather(self.commands.stop(commands), self.consumer.stop())
-            await self.relay.flush(timeout=3)
-            for task in (starting, commands, *watches):
+            try:
+                async with asyncio.timeout(DRAIN):
+                    # Together: each first takes nothing new, then finishes what it has.
+                    await asyncio.gather(self.commands.stop(commands), self.consumer.stop())
+                    await self.relay.flush()
+                    await self.audit.close()
+            except TimeoutError:  # what is left is in the outbox, or comes again from the topic
+                log.warning("not_drained", service=self.spec.name)
+            running = (starting, commands, *watches)
+            for task in running:
                 task.cancel()
-            await asyncio.gather(starting, commands, *watches, return_exceptions=True)
-            await self.audit.close()
+            _, stuck = await asyncio.wait(running, timeout=LEAVE)
+            if stuck:  # the group and the lease will notice by themselves
+                log.warning("not_left", service=self.spec.name)
             await self.database.close()
 
     async def _run_when_possible(self) -> None:
@@ -342,7 +353,7 @@ def main(spec: ServiceSpec) -> None:
         http="httptools",
         access_log=False,
         log_config=None,
-        timeout_graceful_shutdown=15,
+        timeout_graceful_shutdown=GRACE,
     )
     server = _Server(config, app, settings.linger_seconds)
     # Else the signal, which uvicorn raises again when all is done, would be the exit code.

@@ -20,7 +20,7 @@ from libs.common.engine import Engine
 from libs.common.fates import Fate
 from libs.common.lease import Lease
 from libs.common.mongo import Conflict, Database, Row, Unavailable, Unstorable
-from libs.common.rows import TIMERS
+from libs.common.rows import TIMERS, at_hand
 
 log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class Timers:
         readable: list[tuple[Row, Input]] = []
         for row in rows:
             try:
-                readable.append((row, self._input(row)))
+                readable.append((row, self._input(at_hand(row, self._database.cipher))))
             except (KeyError, ValueError) as error:
                 # Of a type that this version does not know, say: another one may.
                 await self._postpone(row, now, type(error).__name__)

@@ -161,8 +161,10 @@ COMMON: Final[Texts] = {
         "en": "The service is starting or can't reach its database. Try again shortly.",
     },
     "database_unavailable": {
-        "zh-CN": "暂时无法连接数据库，请稍后重试。",
-        "en": "The database can't be reached at the moment. Try again shortly.",
+        "zh-CN": "暂时无法连接数据库，不能确认是否已保存。请稍后用相同的 Idempotency-Key 重试，"
+        "不会重复办理。",
+        "en": "The database can't be reached at the moment, so it is unknown whether this was "
+        "saved. Try again shortly with the same Idempotency-Key: nothing is done twice.",
     },
     "stopping": {
         "zh-CN": "服务正在重启，请稍后重试。",

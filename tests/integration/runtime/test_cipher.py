@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from libs.common.cipher import sealed_fields
 from libs.common.events import EncounterDischarged
+from libs.common.fates import Fate
 from libs.common.mongo import Database
 from tests.support.toy import HOSPITAL, SPEC, Replica, Tally, Toy, tick_command
 
@@ -27,7 +28,7 @@ async def test_marked_fields_and_waiting_events_are_sealed_at_rest_and_whole_out
     replica = Replica(toy, database)
     async with replica.running("commands"):
         await replica.commands.submit(tick_command(toy, "a", 1, id="k"))
-        await replica.commands.submit(tick_command(toy, "a", 2, id="l"))
+        await replica.commands.submit(tick_command(toy, "a", 2, id="l", then="later"))
         (row,) = await toy.rows("tallies")
         assert row["remark"].startswith(b"h1:")
         assert b"remark 2" not in row["remark"]
@@ -36,9 +37,13 @@ async def test_marked_fields_and_waiting_events_are_sealed_at_rest_and_whole_out
         tally = await database.collection(SPEC).get(HOSPITAL, "a")
         assert isinstance(tally, Tally)
         assert tally.remark == "remark 2"
-        replica.start("lease", "relay")
-        events = await toy.published(lambda found: len(found) == 2)
-    assert [e.sequence for e in events] == [1, 2]
+        assert all(r["result"].startswith(b"h1:") for r in await toy.rows("inbox"))
+        assert [r["data"][:3] for r in await toy.rows("timers")] == [b"h1:"]
+        again = await replica.commands.submit(tick_command(toy, "a", 1, id="k"))
+        assert (again.fate, again.result) == (Fate.DUPLICATE, {"count": 1})
+        replica.start("lease", "relay", "timers")
+        events = await toy.published(lambda found: len(found) == 3)
+    assert [e.sequence for e in events] == [1, 2, 3]
 
 
 def test_personal_data_is_found_in_nested_models_too() -> None:
