@@ -135,6 +135,11 @@ class MemberJoined(Member):
     valid_until: AwareDatetime | None = Field(
         default=None, description="The link ends then by itself."
     )
+    linked_at: AwareDatetime | None = Field(
+        default=None,
+        description="Since when the link is known, as its source tells: what ended it after that"
+        " ends it, even before the joining. Absent: since the joining.",
+    )
     language: Language | None = Field(default=None, description="The person's language, if known.")
     consents: tuple[Consent, ...] = Field(default=(), max_length=8, description="Given on joining.")
     joined_at: AwareDatetime = Field(description="When the person joined.")

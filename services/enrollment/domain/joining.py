@@ -166,6 +166,7 @@ def decide_accept(input: Input, state: State, env: Env) -> Answer:
             scope=link.scope if link else (LinkScope.GROUP,),
             verified_by=link.verified_by if link else "invitation",
             valid_until=link.valid_until if link else None,
+            linked_at=link.since if link else None,
             language=invitation.language,
             consents=tuple(GivenConsent(scope=c.scope, given_at=c.given_at) for c in given),
             joined_at=env.now,

@@ -100,7 +100,9 @@ def link_after(link: Link, data: Any) -> Link:
             return linking(link, ended=True, at=data.unlinked_at)
         case MemberJoined():
             until = data.valid_until
-            joined = linking(link, ended=False, at=data.joined_at, valid_until=until)
+            # Joining proves a link as old as it says; an end since then still holds.
+            at = data.linked_at or data.joined_at
+            joined = linking(link, ended=False, at=at, valid_until=until)
             for consent in data.consents:
                 if consent.scope is ConsentScope.HEALTH_DATA:
                     joined = consenting(joined, withdrawn=False, at=consent.given_at)

@@ -131,6 +131,7 @@ def test_accepting_makes_a_member_and_publishes_all_that_messaging_needs() -> No
     assert (joined.group_id, joined.group_number) == ("ped-neph:1", 1)
     assert joined.scope == (LinkScope.FULL,)
     assert joined.verified_by == "discharge"
+    assert joined.linked_at == NOW - timedelta(minutes=5)  # when the child was discharged
     assert {c.scope for c in joined.consents} == {
         ConsentScope.GROUP_RULES,
         ConsentScope.HEALTH_DATA,

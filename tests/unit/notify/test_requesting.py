@@ -287,6 +287,26 @@ def test_a_consent_given_on_joining_counts_and_one_to_the_rules_does_not() -> No
     assert note(case.event(request("n2"))) == "told"
 
 
+@pytest.mark.parametrize("first", ["unlinked", "joined"])
+def test_joining_by_a_link_that_had_ended_before_does_not_renew_it(first: str) -> None:
+    joined = MemberJoined(
+        member_id="m",
+        patient_id="c1",
+        person_id="father",
+        role=MemberRole.GUARDIAN,
+        group_id="g",
+        programme_id="pr",
+        group_number=1,
+        linked_at=NOW - DAY,
+        joined_at=NOW,
+    )
+    ended = GuardianUnlinked(patient_id="c1", person_id="father", unlinked_at=NOW - SECOND)
+    case = new_case()
+    for event in (ended, joined) if first == "unlinked" else (joined, ended):
+        case.event(event)
+    assert reason(case.event(request("n1", recipient_id="father", patient_id="c1"))) == "no_link"
+
+
 def test_whose_link_has_ended_is_not_told_about_the_patient() -> None:
     case = new_case()
     case.event(linked("c1", "father"))
