@@ -1,8 +1,8 @@
 """Where do enrollment's dated rules come from?
 
-``policies/programmes`` and ``policies/consents``, one YAML document a file, and a few
-settings. All of it is read and checked once, at the start: a service with a wrong policy
-does not start.
+``policies/programmes``, ``policies/consents`` and ``policies/persons``, one YAML document a
+file, and a few settings. All of it is read and checked once, at the start: a service with
+a wrong policy does not start.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import ValidationError
 
-from libs.common import yaml_files
+from libs.common import adult_age, yaml_files
 from services.enrollment.domain.programme import ConsentText, Policy, Programme, Rule
 from services.enrollment.settings import Settings
 
@@ -33,14 +33,14 @@ def load_policy(settings: Settings) -> Policy:
             consents=tuple(_read(folder / "consents", ConsentText)),
             zone=ZoneInfo(settings.hospital_time_zone),
             accept_url=f"{settings.public_base_url.rstrip('/')}/accept",
-            adult_age=settings.adult_age,
+            adult_age=adult_age.load(folder),
             group_limit=settings.group_limit,
             invitation_valid=settings.invitation_valid,
             backfill_after=settings.backfill_after,
             discharge_ahead=settings.discharge_ahead,
             tell_staff_within=settings.tell_staff_within,
         )
-    except ValidationError as error:
+    except ValueError as error:
         raise PolicyError(f"{folder}: {error}") from error
 
 

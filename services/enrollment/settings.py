@@ -1,4 +1,4 @@
-"""What can be set for enrollment from outside, besides ``policies/programmes``?"""
+"""What can be set for enrollment from outside, besides its ``policies``?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ class Settings(CommonSettings):
         "http://127.0.0.1:8001",
         description="where people reach /accept, without a slash at the end",
     )
-    adult_age: int = Field(18, ge=1, le=30, description="years; below it guardians are invited")
     group_limit: int = Field(200, ge=1, le=10_000, description="seats of a group")
     invitation_valid: timedelta = Field(timedelta(days=7), description="ISO 8601, as P7D")
     backfill_after: timedelta = Field(

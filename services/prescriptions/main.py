@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from libs.common import metrics, service, yaml_files
+from libs.common import adult_age, metrics, service, yaml_files
 from libs.common.decision import Answer, Input
 from libs.common.service import ServiceSpec
 from services.prescriptions.api import acting, reading
@@ -18,7 +18,8 @@ from services.prescriptions.store import COLLECTIONS
 def load_policy(settings: Settings) -> RenewalPolicies:
     files = sorted((settings.policies_dir / "renewal").glob("*.yaml"))
     read = [yaml_files.read(f) for f in files]
-    return RenewalPolicies(read, ZoneInfo(settings.hospital_time_zone))
+    zone = ZoneInfo(settings.hospital_time_zone)
+    return RenewalPolicies(read, zone, adult_age.load(settings.policies_dir))
 
 
 def count(input: Input, answer: Answer) -> None:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from libs.common import metrics, service, yaml_files
+from libs.common import adult_age, metrics, service, yaml_files
 from libs.common.decision import Answer, Decision, Input
 from libs.common.events import ResultReleased
 from libs.common.service import ServiceSpec
@@ -27,7 +27,8 @@ WITHHELD = frozenset({Why.PRELIMINARY, Why.HELD, Why.CRITICAL, Why.TALK_FIRST, U
 def load_policy(settings: Settings) -> ReportPolicies:
     files = sorted((settings.policies_dir / "reports").glob("*.yaml"))
     read = [yaml_files.read(f) for f in files]
-    return ReportPolicies(read, ZoneInfo(settings.hospital_time_zone))
+    zone = ZoneInfo(settings.hospital_time_zone)
+    return ReportPolicies(read, zone, adult_age.load(settings.policies_dir))
 
 
 def count(input: Input, answer: Answer) -> None:

@@ -7,7 +7,7 @@ disease, or the department's default group. The choice follows one order, see
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Annotated
@@ -129,7 +129,7 @@ class Policy(Rule):
     consents: tuple[ConsentText, ...]
     zone: ZoneInfo
     accept_url: str
-    adult_age: int = 18
+    adult_age: Callable[[date], int]
     group_limit: int = 200
     invitation_valid: timedelta = timedelta(days=7)
     backfill_after: timedelta = timedelta(days=30)
@@ -170,7 +170,8 @@ class Policy(Rule):
             return at.date()
 
     def is_child(self, birth_date: date, at: datetime) -> bool:
-        return age(birth_date, self.day(at)) < self.adult_age
+        day = self.day(at)
+        return age(birth_date, day) < self.adult_age(day)
 
     def is_backfill(self, discharged_at: datetime, now: datetime) -> bool:
         return now - discharged_at > self.backfill_after

@@ -71,7 +71,8 @@ def is_minor(care: PatientCare, now: datetime, policy: RenewalPolicy) -> bool:
     """Whether a guardian has to act. An unknown age is an adult's: a doctor looks anyway."""
     if care.birth_date is None:
         return False
-    return years(care.birth_date, policy.day(now)) < policy.rules.authority.parameters.adult_age
+    today = policy.day(now)
+    return years(care.birth_date, today) < policy.adult_age(today)
 
 
 def years(born: date, on: date) -> int:

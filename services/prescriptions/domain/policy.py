@@ -2,12 +2,13 @@
 
 The shape of ``policies/renewal/*.yaml``. A figure or a list stands there and not in the
 code, with its source beside it and the words in which people are told. The version in
-force on the hospital's calendar day decides, and every decision records it.
+force on the hospital's calendar day decides, and every decision records it. Who is an adult
+on a day is the same for all services and comes from outside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Generic, Literal, TypeVar, get_args
 from zoneinfo import ZoneInfo
@@ -27,7 +28,6 @@ class Parameters(BaseModel):
 
 
 class Authority(Parameters):
-    adult_age: int = Field(ge=0, le=30, description="Years from which one acts for oneself.")
     scopes: frozenset[LinkScope] = Field(min_length=1, description="Links that suffice.")
 
 
@@ -119,6 +119,7 @@ class RenewalPolicy(BaseModel):
     in_force_from: date
     rules: Rules
     zone: ZoneInfo
+    adult_age: Callable[[date], int]
 
     def day(self, at: datetime) -> date:
         """The hospital's calendar day at ``at``."""
@@ -140,8 +141,14 @@ class RenewalPolicy(BaseModel):
 class RenewalPolicies:
     """All dated versions."""
 
-    def __init__(self, files: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> None:
-        versions = [RenewalPolicy.model_validate({**f, "zone": zone}) for f in files]
+    def __init__(
+        self,
+        files: Sequence[Mapping[str, Any]],
+        zone: ZoneInfo,
+        adult_age: Callable[[date], int],
+    ) -> None:
+        more = {"zone": zone, "adult_age": adult_age}
+        versions = [RenewalPolicy.model_validate({**f, **more}) for f in files]
         self.versions = sorted(versions, key=lambda v: v.in_force_from)
         for distinct in ({v.in_force_from for v in versions}, {v.version for v in versions}):
             if not versions or len(distinct) != len(versions):

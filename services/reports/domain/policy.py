@@ -1,12 +1,13 @@
 """By which dated rules does a report reach the patient's side?
 
 The shape of ``policies/reports/*.yaml``: figures and lists stand there, each with its
-source. The version in force on the hospital's calendar day decides.
+source. The version in force on the hospital's calendar day decides. Who is an adult on a
+day is the same for all services and comes from outside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -25,7 +26,6 @@ class _Sourced(_Rule):
 
 
 class Audience(_Sourced):
-    adult_age: int = Field(ge=0, le=30, description="Years from which one is told oneself.")
     scopes: frozenset[LinkScope] = Field(min_length=1, description="Links that let one read.")
 
 
@@ -59,6 +59,7 @@ class ReportPolicy(_Rule):
     critical: Critical
     talk_first: tuple[TalkFirst, ...]
     zone: ZoneInfo
+    adult_age: Callable[[date], int]
 
     def day(self, at: datetime) -> date:
         """The hospital's calendar day at ``at``."""
@@ -68,7 +69,7 @@ class ReportPolicy(_Rule):
         today = self.day(at)
         had_birthday = (today.month, today.day) >= (birth_date.month, birth_date.day)
         age = today.year - birth_date.year - (0 if had_birthday else 1)
-        return age >= self.audience.adult_age
+        return age >= self.adult_age(today)
 
     def told_until(self, occurred: datetime) -> datetime:
         """When telling people of something that happened at ``occurred`` is over."""
@@ -94,8 +95,14 @@ class ReportPolicy(_Rule):
 class ReportPolicies:
     """All dated versions."""
 
-    def __init__(self, files: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> None:
-        versions = [ReportPolicy.model_validate({**f, "zone": zone}) for f in files]
+    def __init__(
+        self,
+        files: Sequence[Mapping[str, Any]],
+        zone: ZoneInfo,
+        adult_age: Callable[[date], int],
+    ) -> None:
+        more = {"zone": zone, "adult_age": adult_age}
+        versions = [ReportPolicy.model_validate({**f, **more}) for f in files]
         self.versions = sorted(versions, key=lambda v: v.in_force_from)
         for distinct in ({v.in_force_from for v in versions}, {v.version for v in versions}):
             if not versions or len(distinct) != len(versions):

@@ -82,6 +82,7 @@ def policy(*programmes: Programme, **more: Any) -> Policy:
         ),
         zone=ZoneInfo("Asia/Shanghai"),
         accept_url="https://hospital.example/accept",
+        adult_age=more.pop("adult_age", lambda _: 18),
         **more,
     )
 

@@ -99,8 +99,8 @@ def test_age_counts_by_the_calendar_at_the_hospital(discharge: datetime, whom: l
     assert [i.person_id for i in case.events(InvitationIssued)] == whom
 
 
-def test_the_age_of_an_adult_is_a_setting() -> None:
-    case = hospital(adult_age=14)
+def test_the_age_of_an_adult_is_the_one_of_the_day_of_the_discharge() -> None:
+    case = hospital(adult_age=lambda day: 16 if day == date(2026, 11, 18) else 30)
     case.event(discharged(born=date(2010, 1, 1), guardians=[guardian()]))
     assert [i.person_id for i in case.events(InvitationIssued)] == ["p1"]
 

@@ -142,7 +142,10 @@ def test_the_policies_of_the_repository_are_sound() -> None:
     assert loaded.accept_url == "http://127.0.0.1:8001/accept"
 
 
-def _files(folder: Path, **programme: Any) -> Settings:
+PERSONS = {"version": "1", "in_force_from": date(2026, 1, 1), "source": ["test"]}
+
+
+def _files(folder: Path, adult_age: int = 16, **programme: Any) -> Settings:
     content = {
         "id": "stroke",
         "department": "NEURO",
@@ -160,6 +163,7 @@ def _files(folder: Path, **programme: Any) -> Settings:
             "consents",
             [consent_text(k).model_dump() | {"key": k} for k in ("rules.default", "health_data")],
         ),
+        ("persons", [{**PERSONS, "adult_age": adult_age}]),
     ):
         (folder / name).mkdir()
         for n, document in enumerate(documents):
@@ -170,10 +174,10 @@ def _files(folder: Path, **programme: Any) -> Settings:
 
 def test_settings_reach_the_policy(tmp_path: Path) -> None:
     settings = _files(tmp_path).model_copy(
-        update={"adult_age": 16, "public_base_url": "https://h.example/", "group_limit": 5}
+        update={"public_base_url": "https://h.example/", "group_limit": 5}
     )
     loaded = load_policy(settings)
-    assert (loaded.adult_age, loaded.group_limit) == (16, 5)
+    assert loaded.group_limit == 5
     later = settings.model_copy(
         update={"discharge_ahead": timedelta(days=3), "tell_staff_within": timedelta(days=4)}
     )
@@ -200,6 +204,17 @@ def test_settings_reach_the_policy(tmp_path: Path) -> None:
 def test_a_wrong_policy_stops_the_start(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(PolicyError):
         load_policy(_files(tmp_path, **wrong))
+
+
+def test_an_adult_is_whom_the_policy_of_persons_calls_so(tmp_path: Path) -> None:
+    loaded = load_policy(_files(tmp_path))
+    assert not loaded.is_child(date(2010, 11, 18), NOW)
+    assert loaded.is_child(date(2010, 11, 19), NOW)
+
+
+def test_a_wrong_age_of_adults_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="persons"):
+        load_policy(_files(tmp_path, adult_age=0))
 
 
 def test_a_folder_without_policies_stops_the_start(tmp_path: Path) -> None:

@@ -22,6 +22,10 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 EVENTS_ONLY = {Reason.IN_THE_FUTURE, Reason.ALREADY_MERGED}
 
 
+def eighteen(_day: date) -> int:
+    return 18
+
+
 def file() -> dict[str, Any]:
     text = Path("policies/renewal/2026-01-01.yaml").read_text(encoding="utf-8")
     read: dict[str, Any] = yaml.safe_load(text)
@@ -51,7 +55,7 @@ def test_the_words_hold_the_figures() -> None:
 def test_the_version_of_the_hospitals_day_is_in_force() -> None:
     first, second = file(), file()
     second |= {"version": "next", "in_force_from": date(2026, 7, 1)}
-    both = RenewalPolicies([second, first], SHANGHAI)
+    both = RenewalPolicies([second, first], SHANGHAI, eighteen)
     # 23:59 and 00:00 in Shanghai
     assert both.at(datetime(2026, 6, 30, 15, 59, tzinfo=UTC)).version == "renewal-2026-01-01"
     assert both.at(datetime(2026, 6, 30, 16, 0, tzinfo=UTC)).version == "next"
@@ -65,7 +69,7 @@ def test_each_step_records_the_version_that_decided() -> None:
     second |= {"version": "next", "in_force_from": date(2026, 3, 3)}
     second["rules"]["limit"]["parameters"]["renewals"] = 1
     case = hospital()
-    case.policy = RenewalPolicies([first, second], SHANGHAI)
+    case.policy = RenewalPolicies([first, second], SHANGHAI, eighteen)
     case.renewed()
     id = case.asked()
     case.advance(DAY)
@@ -85,7 +89,7 @@ def test_each_step_records_the_version_that_decided() -> None:
 )
 def test_two_versions_never_hold_at_once(files: list[dict[str, Any]]) -> None:
     with pytest.raises(ValueError, match="of its own"):
-        RenewalPolicies(files, SHANGHAI)
+        RenewalPolicies(files, SHANGHAI, eighteen)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ def test_a_policy_that_can_not_work_fails_at_the_start(rule: str, change: dict[s
     broken = file()
     broken["rules"][rule] |= change
     with pytest.raises((ValidationError, KeyError)):
-        RenewalPolicies([broken], SHANGHAI)
+        RenewalPolicies([broken], SHANGHAI, eighteen)
 
 
 def test_a_day_ends_at_the_hospitals_midnight() -> None:

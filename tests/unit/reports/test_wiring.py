@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -23,7 +25,7 @@ from services.reports.domain.report import Report, ReportVersion, Why
 from services.reports.main import SPEC, count, load_policy
 from services.reports.settings import Settings
 from services.reports.store import COLLECTIONS
-from tests.unit.reports.given import NOW, content, hospital, patient, policies
+from tests.unit.reports.given import NOW, content, hospital, patient
 
 
 def test_every_refusal_is_told_in_both_languages() -> None:
@@ -78,11 +80,13 @@ def test_what_is_kept_back_is_counted_by_reason(event: Event, reason: str) -> No
 # -- dated policies ---------------------------------------------------------------------
 
 FILE = yaml.safe_load(Path("policies/reports/2026-01-01.yaml").read_text(encoding="utf-8"))
+#: What does not stand in the file: the hospital's time zone, and who is an adult.
+GIVEN = (ZoneInfo("Asia/Shanghai"), lambda _day: 18)
 
 
 def test_the_policy_of_the_hospitals_day_holds() -> None:
     later = {**FILE, "version": "later", "in_force_from": "2026-06-01"}
-    loaded = ReportPolicies([later, FILE], policies().versions[0].zone)
+    loaded = ReportPolicies([later, FILE], *GIVEN)
     midnight = NOW.replace(month=5, day=31, hour=16)  # 1 June in Shanghai
     assert loaded.at(midnight.replace(hour=15)).version == FILE["version"]
     assert loaded.at(midnight).version == "later"
@@ -92,10 +96,11 @@ def test_the_policy_of_the_hospitals_day_holds() -> None:
 @pytest.mark.parametrize("files", [[], [FILE, FILE], [FILE, {**FILE, "version": "same day"}]])
 def test_versions_that_can_not_be_told_apart_are_a_mistake(files: list[object]) -> None:
     with pytest.raises(ValueError, match="of its own"):
-        ReportPolicies(files, policies().versions[0].zone)  # type: ignore[arg-type]
+        ReportPolicies(files, *GIVEN)  # type: ignore[arg-type]
 
 
 def test_a_misspelt_rule_is_a_mistake(tmp_path: Path) -> None:
+    shutil.copytree("policies/persons", tmp_path / "persons")
     folder = tmp_path / "reports"
     folder.mkdir()
     (folder / "a.yaml").write_text(yaml.safe_dump({**FILE, "bakfill": {}}), encoding="utf-8")
