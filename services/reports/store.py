@@ -9,7 +9,7 @@ from typing import Any
 from libs.common.decision import Actor
 from libs.common.events import LinkScope
 from libs.common.mongo import CollectionSpec, Database, Index
-from services.reports.domain.people import Patient, People, RelatedPerson
+from services.reports.domain.people import Patient, People, RelatedPerson, acts_for
 from services.reports.domain.report import Report, ReportVersion, Status
 
 REPORTS = CollectionSpec(
@@ -54,7 +54,14 @@ class Store:
         patients = await self._merged(hospital, [patient_id])
         ids = sorted({patient_id, *(p.id for p in patients)})
         related = await self._related.load("patient_id", [(hospital, id) for id in ids])
-        return People(patient_id, {p.id: p for p in patients}, {r.id: r for r in related})
+        persons = {r.person_id for r in related}
+        records = await self._patients.load("id", [(hospital, id) for id in sorted(persons)])
+        return People(
+            patient_id,
+            {p.id: p for p in patients},
+            {r.id: r for r in related},
+            {p.id: p for p in records},
+        )
 
     async def same(self, hospital: str, person_id: str) -> frozenset[str]:
         """All ids of one person."""
@@ -67,8 +74,10 @@ class Store:
         """The ids under which reports may stand that ``person_id`` may read."""
         same = await self.same(hospital, person_id)
         links = await self._related.load("person_id", [(hospital, id) for id in same])
-        own = {*same, *(r.patient_id for r in links if r.opens(scopes, now))}
-        return frozenset(own | {p.id for p in await self._merged(hospital, own)})
+        records = await self._merged(hospital, {*same, *(r.patient_id for r in links)})
+        theirs = same | acts_for(links, records, scopes, now)
+        groups = {p.survivor_id for p in records if p.id in theirs}
+        return theirs | {p.id for p in records if p.survivor_id in groups}
 
     async def released(
         self,

@@ -7,6 +7,7 @@ people of a report that is still open is told.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -79,12 +80,15 @@ def decide_merged(input: Input, state: State, env: Env) -> Answer:
     # The event's two come last: one of them is the changed one.
     one = merged([*groups[0].patients.values(), *groups[1].patients.values(), stays, gone])
     related = {**groups[0].related, **groups[1].related}
-    around = people(state, event.survivor_id).changed(*one, *related.values())
+    persons = {**groups[0].persons, **groups[1].persons}
+    around = replace(people(state, event.survivor_id), persons=persons)
+    around = around.changed(*one, *related.values())
     return tell_open(state, env, around, one, "merged")
 
 
 def needs_link(input: Input, state: State) -> Iterator[Need]:
     event: Any = input.data  # each of the link and consent events names these two
+    yield from by_id(Patient, event.person_id)
     yield from by_id(RelatedPerson, RelatedPerson.id_of(event.patient_id, event.person_id))
     yield from _needs_around(state, event.patient_id)
 
@@ -149,8 +153,10 @@ def _needs_around(state: State, *patient_ids: str) -> Iterator[Need]:
 
 
 def _keep(doc: Patient | RelatedPerson, state: State, env: Env) -> Answer:
-    patient_id = doc.id if isinstance(doc, Patient) else doc.patient_id
-    around = people(state, patient_id).changed(doc)
+    if isinstance(doc, Patient):
+        around = people(state, doc.id).changed(doc)
+    else:
+        around = people(state, doc.patient_id, doc.person_id).changed(doc)
     return tell_open(state, env, around, (doc,), "known")
 
 

@@ -2,14 +2,16 @@
 
 What is known of people comes from ``hospital.patients`` and ``enrollment.events``, which
 have no order between them: every fact carries its own time and the later one holds, so
-a replay changes nothing. Records that were merged count as one patient: each of them
-names the survivor, and links to any of them are links to all.
+a replay changes nothing. Records that were merged count as one person, the patient's as
+well as those of who acts for them: each of them names the survivor and all the others,
+and links of any of them are links of all.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import ClassVar, Final
 
@@ -23,11 +25,15 @@ _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class Patient(Document):
-    """What reports must know of a patient. ``survivor_id`` is the own id unless merged."""
+    """What reports must know of a patient, or of another person whose records were merged.
+
+    ``survivor_id`` is the own id unless merged; ``aliases`` are all ids of the one person.
+    """
 
     COLLECTION: ClassVar[str] = "patients"
 
     survivor_id: str
+    aliases: tuple[str, ...] = ()
     birth_date: Sensitive[date | None] = None
     updated_at: datetime | None = None
     deceased_at: datetime | None = None
@@ -65,11 +71,23 @@ class RelatedPerson(Document):
     def id_of(patient_id: str, person_id: str) -> str:
         return f"{patient_id}|{person_id}"  # no id holds a bar
 
-    def opens(self, scopes: frozenset[LinkScope], now: datetime) -> bool:
-        hospital, invited = self.by_hospital, self.by_invitation
-        if hospital and hospital.ended and invited and invited.at <= hospital.at:
-            invited = None  # what the hospital ended is ended, whichever way it had been proved
-        return any(link.opens(scopes, now) for link in (hospital, invited) if link)
+
+def opens(known: Iterable[RelatedPerson], scopes: frozenset[LinkScope], now: datetime) -> bool:
+    """Whether one person may act for one patient, by all that is known under any of their ids.
+
+    Of what the hospital tells the latest holds, and what it ended is ended, whichever way
+    it had been proved before.
+    """
+    both = [(r.by_hospital, r.by_invitation) for r in known]
+    told = [hospital for hospital, _ in both if hospital is not None]
+    latest = max(told, key=lambda link: (link.at, link.ended), default=None)
+    proofs = [latest, *(invited for _, invited in both)]
+    ended_at = latest.at if latest is not None and latest.ended else None
+    return any(
+        link.opens(scopes, now)
+        for link in proofs
+        if link is not None and (ended_at is None or ended_at < link.at)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +105,8 @@ class People:
     patient_id: str
     patients: Mapping[str, Patient]
     related: Mapping[str, RelatedPerson]
+    #: The records of the related persons, as far as they have any.
+    persons: Mapping[str, Patient] = field(default_factory=dict)
 
     @property
     def ids(self) -> frozenset[str]:
@@ -96,6 +116,11 @@ class People:
     def survivor_id(self) -> str:
         known = self.patients.get(self.patient_id)
         return known.survivor_id if known else self.patient_id
+
+    def now_is(self, person_id: str) -> str:
+        """The id by which a person of these is known today."""
+        known = self.patients.get(person_id) or self.persons.get(person_id)
+        return known.survivor_id if known else person_id
 
     def changed(self, *docs: Patient | RelatedPerson) -> People:
         """The same people after a decision that is not saved yet."""
@@ -123,7 +148,7 @@ class People:
         if policy.is_adult(birth_date, now):
             told = [p for p in (self.survivor_id,) if self._consents(p)]
             return Audience(tuple(told), complete=True)
-        linked = self._linked(policy.audience.scopes, now) - self.ids
+        linked = {self.now_is(p) for p in self._linked(policy.audience.scopes, now)} - self.ids
         return Audience(tuple(sorted(p for p in linked if self._consents(p))))
 
     def _birth_date(self) -> date | None:
@@ -133,11 +158,20 @@ class People:
         return known[-1].birth_date if known else None
 
     def _linked(self, scopes: frozenset[LinkScope], now: datetime) -> set[str]:
-        return {r.person_id for r in self.related.values() if r.opens(scopes, now)}
+        """All known ids of whoever may act for the patient."""
+        known: dict[str, list[RelatedPerson]] = defaultdict(list)
+        for r in self.related.values():
+            known[self.now_is(r.person_id)].append(r)
+        return {
+            id
+            for person, theirs in known.items()
+            if opens(theirs, scopes, now)
+            for id in (person, *(r.person_id for r in theirs))
+        }
 
     def _consents(self, person_id: str) -> bool:
         """Pushes go on until the consent is withdrawn; the later of two decisions holds."""
-        theirs = [r for r in self.related.values() if r.person_id == person_id]
+        theirs = [r for r in self.related.values() if self.now_is(r.person_id) == person_id]
         given = max((r.consent_given_at or _NEVER for r in theirs), default=_NEVER)
         withdrawn = max((r.consent_withdrawn_at or _NEVER for r in theirs), default=_NEVER)
         return withdrawn == _NEVER or given > withdrawn
@@ -151,21 +185,48 @@ def needs_people(state: State, *patient_ids: str) -> Iterator[Need]:
         known = state.get(Patient, id)
         survivor = known.survivor_id if known else id
         yield Need(Patient, "survivor_id", survivor)
-        for other in state.where(Patient, "survivor_id", survivor):
-            yield Need(RelatedPerson, "patient_id", other.id)
+        # By the aliases, too, which are known a round earlier.
+        others = {p.id for p in state.where(Patient, "survivor_id", survivor)}
+        others.update(known.aliases if known else ())
+        for one in (id, *sorted(others - {id})):
+            yield Need(RelatedPerson, "patient_id", one)
+            for r in state.where(RelatedPerson, "patient_id", one):
+                yield Need(Patient, "id", r.person_id)
 
 
-def people(state: State, patient_id: str) -> People:
+def people(state: State, patient_id: str, *more: str) -> People:
+    """``more`` are persons who are about to be related to the patient."""
     known = state.get(Patient, patient_id)
     survivor = known.survivor_id if known else patient_id
     patients = state.where(Patient, "survivor_id", survivor)
     ids = {patient_id, *(p.id for p in patients)}
-    related = (r for id in sorted(ids) for r in state.where(RelatedPerson, "patient_id", id))
-    return People(patient_id, {p.id: p for p in patients}, {r.id: r for r in related})
+    related = [r for id in sorted(ids) for r in state.where(RelatedPerson, "patient_id", id)]
+    persons = (state.get(Patient, id) for id in {*more, *(r.person_id for r in related)})
+    return People(
+        patient_id,
+        {p.id: p for p in patients},
+        {r.id: r for r in related},
+        {p.id: p for p in persons if p is not None},
+    )
+
+
+def acts_for(
+    links: Iterable[RelatedPerson],
+    records: Iterable[Patient],
+    scopes: frozenset[LinkScope],
+    now: datetime,
+) -> set[str]:
+    """The patients, by the id of today, for whom the person of all these ``links`` may act."""
+    now_is = {p.id: p.survivor_id for p in records}
+    known: dict[str, list[RelatedPerson]] = defaultdict(list)
+    for link in links:
+        known[now_is.get(link.patient_id, link.patient_id)].append(link)
+    return {patient for patient, theirs in known.items() if opens(theirs, scopes, now)}
 
 
 def merged(groups: Iterable[Patient]) -> list[Patient]:
-    """``groups`` as one patient: the survivor is whose record never went, or went first."""
+    """``groups`` as one person: the survivor is whose record never went, or went first."""
     together = {p.id: p for p in groups}
     survivor = min(together.values(), key=lambda p: (p.merged_at or _NEVER, p.id))
-    return [p.but(survivor_id=survivor.id) for p in together.values()]
+    aliases = tuple(sorted(together))
+    return [p.but(survivor_id=survivor.id, aliases=aliases) for p in together.values()]

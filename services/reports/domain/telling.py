@@ -65,7 +65,7 @@ def tell(
     if head is None or occurred is None or now >= policy.told_until(occurred):
         return report.but(open_for=None), []
     audience = audience_of.audience(policy, now)
-    told = {p.person_id for p in report.told if p.edition == head.edition}
+    told = {audience_of.now_is(p.person_id) for p in report.told if p.edition == head.edition}
     fresh = [p for p in audience.persons if p not in told]
     replaces = any(
         r.patient_id == report.patient_id and r.edition != head.edition for r in report.releases
