@@ -212,13 +212,15 @@ class Producer:
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, revoked: Callable[[], Awaitable[None]]) -> None:
         self._revoked = revoked
+        self.rejoining = True
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self.rejoining = True
         if revoked:
             await self._revoked()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        return None
+        self.rejoining = False
 
 
 class ConsumerClient:
@@ -314,6 +316,11 @@ class ConsumerClient:
         for tp, offset in first.items():
             if tp in self._client.assignment():
                 self._client.seek(tp, offset)
+
+    @property
+    def rejoining(self) -> bool:
+        """Between giving its partitions back and being given new ones, it polls nothing."""
+        return self._listener.rejoining
 
     def assigned(self) -> int:
         return len(self._client.assignment())

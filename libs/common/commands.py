@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 import structlog
 
@@ -45,8 +46,15 @@ class Commands:
     """One service's group commit; ``run`` until ``stop``."""
 
     def __init__(
-        self, *, engine: Engine, relay: Relay, ports: Ports, outbox_limit: int = 50_000
+        self,
+        *,
+        engine: Engine,
+        relay: Relay,
+        ports: Ports,
+        outbox_limit: int = 50_000,
+        begun: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._begun = begun
         self._engine = engine
         self._relay = relay
         self._ports = ports
@@ -59,6 +67,8 @@ class Commands:
         """Decide and save ``input``. Raises ``Busy`` if it can't be now."""
         if self._stopping:
             raise Busy("stopping")
+        if not self._begun():  # a write would make collections that lack their indexes
+            raise Busy("not_ready")
         if self._relay.backlog >= self._outbox_limit:
             raise Busy("outbox_full")
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

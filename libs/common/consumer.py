@@ -46,6 +46,8 @@ PROBE = 30.0
 WATCH = 5.0
 #: Seconds without any record, while records are waiting, before the consumer is built anew.
 STUCK = 30.0
+#: The same while it is unknown whether any wait; longer than a rebalance may take.
+LOST = 90.0
 
 
 class _Lost(Exception):
@@ -83,7 +85,6 @@ class Consumer:
         self._rebalances = 0
         self._failures = 0  # since a batch was last settled
         self._last_record = 0.0
-        self._rebuild = asyncio.Event()
 
     async def run(self) -> None:
         self._failures = 0
@@ -112,31 +113,36 @@ class Consumer:
 
     async def _on_revoked(self) -> None:
         """Before a rebalance: let the batch in flight commit, within the time that there is."""
+        self._rebalances += 1
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), DRAIN)
-        self._rebalances += 1
 
     async def _consume(self, client: ConsumerClient) -> None:
-        self._rebuild.clear()
         self._last_record = self._ports.clock.monotonic()
+        reading = asyncio.create_task(self._read(client))
         watchdog = asyncio.create_task(self._watch(client))
+        both = {reading, watchdog}
         try:
-            while not self._stopping.is_set():
-                if self._rebuild.is_set():
-                    raise BusError("stuck: records are waiting and none arrives")
-                if self.stopped or self._flood.flooded():
-                    await self._probe(client)
-                else:
-                    await self._poll(client, self._batch_records)
+            # A poll may hang for ever, so that only somebody beside it can tell.
+            ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
         finally:
-            watchdog.cancel()
-            with suppress(asyncio.CancelledError):
-                await watchdog
+            for task in both:
+                task.cancel()
+            await asyncio.wait(both)
+
+    async def _read(self, client: ConsumerClient) -> None:
+        while not self._stopping.is_set():
+            if self.stopped or self._flood.flooded():
+                await self._probe(client)
+            else:
+                await self._poll(client, self._batch_records)
 
     async def _poll(self, client: ConsumerClient, most: int, timeout: float = 0.5) -> bool:
         """One poll, settled whole; whether a rule has decided any of it."""
         records = await client.poll(max_records=most, timeout=timeout)
-        if not records:
+        if not records or self._stopping.is_set():
             return False
         self._last_record = self._ports.clock.monotonic()
         self._idle.clear()
@@ -144,6 +150,8 @@ class Consumer:
             decided = False
             for chunk in _bounded(records):
                 decided |= await self._settle(client, chunk)
+                if self._stopping.is_set():
+                    break
             self._failures = 0
             return decided
         except _Lost:
@@ -159,10 +167,13 @@ class Consumer:
         own_faults, decided = 0, False
         if inputs:
             outcomes = await self._retried(client, lambda: self._engine.run(inputs))
-            for record, outcome in zip(by_input, outcomes, strict=True):
+            for record, input, outcome in zip(by_input, inputs, outcomes, strict=True):
                 if outcome.fate is Fate.REJECTED:
                     letters.append(DeadLetter(record, outcome.note, outcome.error))
-                    own_faults += outcome.note in (Reject.RULE_FAILED, Reject.UNSTORABLE)
+                    if outcome.note == Reject.ID_REUSED:
+                        malformed[input.source] = malformed.get(input.source, 0) + 1
+                    else:
+                        own_faults += 1
                 decided |= outcome.fate in (Fate.DONE, Fate.REFUSED)
             counted = Counter(
                 (record.topic, input.type, outcome.fate)
@@ -206,7 +217,7 @@ class Consumer:
                 continue
             except Undecodable as error:
                 letters.append(DeadLetter(record, error.reason, error.detail))
-                source = _source_of(record)
+                source = error.source or _source_of(record)
                 malformed[source] = malformed.get(source, 0) + 1
                 continue
             by_input.append(record)
@@ -242,9 +253,10 @@ class Consumer:
                 await self._pause_between(self._ports.backoff(attempt, cap=5.0))
                 if not self._stopping.is_set() and rebalances == self._rebalances:
                     client.rewind(await client.poll(max_records=1, timeout=0))
-                    continue
-                client.resume()
-                raise _Lost from error
+                if self._stopping.is_set() or rebalances != self._rebalances:
+                    client.resume()
+                    raise _Lost from error
+                continue
             if attempt:
                 client.resume()
             return done
@@ -270,21 +282,35 @@ class Consumer:
             log.warning("consumer_resumed", group=self._group)
 
     async def _watch(self, client: ConsumerClient) -> None:
-        """A consumer can hang after a broker's restart without any error; notice by the lag."""
+        """A consumer can hang after a broker's restart without any error; notice by the lag.
+
+        Raises ``BusError`` when records have been waiting for ``STUCK`` seconds and none has
+        come, or when for ``LOST`` seconds nobody could say whether any wait.
+        """
+        since: float | None = None  # when what looks like a hang was first seen
         while True:
             await self._ports.clock.sleep(WATCH)
-            try:
-                behind = await client.behind()
-            except BusError as error:
-                log.info("lag_unknown", group=self._group, why=str(error))
-                continue
-            metrics.CONSUMER_LAG.clear()  # of partitions that somebody else has now
-            for (topic, partition), lag in behind.items():
-                metrics.CONSUMER_LAG.labels(topic=topic, partition=str(partition)).set(lag)
-            silent = self._ports.clock.monotonic() - self._last_record
-            waiting = any(behind.values()) and self._idle.is_set() and not self.stopped
-            if waiting and silent > STUCK:
-                self._rebuild.set()
+            lags = await self._lags(client)
+            now = self._ports.clock.monotonic()
+            hangs = lags is None or any(lags.values()) or client.rejoining
+            if not hangs or not self._idle.is_set() or self.stopped:
+                since = None
+            elif since is None or self._last_record > since:
+                since = now
+            elif now - since > (STUCK if lags and not client.rejoining else LOST):
+                raise BusError("stuck: records may be waiting and none arrives")
+
+    async def _lags(self, client: ConsumerClient) -> Mapping[tuple[str, int], int] | None:
+        """Records that wait, by partition; ``None`` if the broker does not say."""
+        lags = None
+        try:
+            lags = await client.behind()
+        except BusError as error:
+            log.info("lag_unknown", group=self._group, why=str(error))
+        metrics.CONSUMER_LAG.clear()  # of partitions that somebody else has now
+        for (topic, partition), lag in (lags or {}).items():
+            metrics.CONSUMER_LAG.labels(topic=topic, partition=str(partition)).set(lag)
+        return lags
 
     async def _pause_between(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -44,7 +44,7 @@ class Document(BaseModel):
     runtime; rules leave them alone. ``schema_number`` lets ``store.py`` upcast.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     COLLECTION: ClassVar[str]
     SCHEMA: ClassVar[int] = 1

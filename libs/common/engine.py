@@ -250,7 +250,9 @@ class Engine:
         for before in await self._database.find_rows(self._inbox, query):
             if before["fate"] != Fate.REJECTED:
                 return repeated(input, at_hand(before, self._database.cipher))
-        log.error("input_set_aside", type=input.type, input_id=input.id, why=str(why)[:200])
+        # Ours say what is wrong in words of ours; another's text may quote what is stored.
+        words = str(why) if isinstance(why, Conflict | Unstorable) else type(why).__name__
+        log.error("input_set_aside", type=input.type, input_id=input.id, why=words)
         async with self._database.transaction() as tx:
             await tx.replace(self._inbox, [({**query, "fate": Fate.REJECTED}, row)], upsert=True)
         return outcome

@@ -39,7 +39,7 @@ LABELS: Mapping[str, Label] = {
     "channel": Label("how a notification travels: inbox, email, webhook", 8),
     "command": Label("the database command's name, such as find or commitTransaction", 40),
     "consumer": Label("the consumer group", 8),
-    "fate": Label("what became of an input: done, refused, duplicate, rejected, retried", 6),
+    "fate": Label("what became of an input: done, refused, duplicate, rejected, ignored", 6),
     "kind": Label("a report's kind", 12),
     "method": Label("the HTTP method", 9),
     "outcome": Label("how it ended, a word from the owner's closed list", 16),

@@ -253,6 +253,21 @@ async def _now(value: Any) -> Any:
     return value
 
 
+async def _to_its_end(call: Awaitable[Any]) -> Any:
+    """``call`` within a session, which is over when this is.
+
+    Cancelled, it would go on in the driver's thread with the session that its caller ends.
+    """
+    running = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running], timeout=SOCKET_SECONDS)
+        if running.done() and not running.cancelled():
+            running.exception()  # looked at: nobody else will
+        raise
+
+
 class Transaction:
     """Writes that happen together or not at all. After any error it is aborted."""
 
@@ -268,7 +283,8 @@ class Transaction:
     async def insert(self, raw: Any, rows: Sequence[Row]) -> None:
         if rows:
             self.in_time()
-            await _call(raw.insert_many(rows, ordered=False, session=self._session))
+            call = raw.insert_many(rows, ordered=False, session=self._session)
+            await _call(_to_its_end(call))
 
     async def replace(self, raw: Any, pairs: Sequence[tuple[Row, Row]], *, upsert: bool) -> None:
         """Replace by (filter, row). Every filter must match, or be inserted if ``upsert``."""
@@ -276,13 +292,15 @@ class Transaction:
             return
         self.in_time()
         ops = [ReplaceOne(f, r, upsert=upsert) for f, r in pairs]
-        done = await _call(raw.bulk_write(ops, ordered=False, session=self._session))
+        call = raw.bulk_write(ops, ordered=False, session=self._session)
+        done = await _call(_to_its_end(call))
         if done.matched_count + done.upserted_count != len(ops):
             raise Conflict("version")
 
     async def delete(self, raw: Any, ids: Sequence[str]) -> int:
         self.in_time()
-        done = await _call(raw.delete_many({"_id": {"$in": list(ids)}}, session=self._session))
+        call = raw.delete_many({"_id": {"$in": list(ids)}}, session=self._session)
+        done = await _call(_to_its_end(call))
         return int(done.deleted_count)
 
 
@@ -444,34 +462,33 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Commits at the end of the block, aborts when it raises."""
         await self.there()
+        session = None
         try:
-            async with await _now(self._client.start_session()) as session:
-                await _now(
-                    session.start_transaction(
-                        read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
-                    )
+            session = await _now(self._client.start_session())
+            await _now(
+                session.start_transaction(
+                    read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
                 )
-                transaction = Transaction(session)
-                yield transaction
-                transaction.in_time()
-                await self._commit(session)
+            )
+            transaction = Transaction(session)
+            yield transaction
+            transaction.in_time()
+            await self._commit(session)
         except Exception as error:
             meaning = translated(error)
             if meaning is error:
                 raise
             raise meaning from error
+        finally:
+            if session is not None:
+                # Not by ``async with``: Motor's aborts on the loop, and that is a round trip.
+                await _to_its_end(session.end_session())
 
     async def _commit(self, session: Any) -> None:
         for attempt in (1, 2, 3):
-            committing = asyncio.ensure_future(session.commit_transaction())
             try:
-                await asyncio.shield(committing)
+                await _to_its_end(session.commit_transaction())
                 return
-            except asyncio.CancelledError:
-                # A cancelled call goes on in the driver's thread; the session may not be ended
-                # under it, and its locks not be left to somebody else's patience.
-                await asyncio.wait([committing], timeout=SOCKET_SECONDS)
-                raise
             except PyMongoError as error:
                 unknown = error.has_error_label("UnknownTransactionCommitResult")
                 if not unknown or attempt == 3:

@@ -172,7 +172,7 @@ class Planner:
             answer = self._handlers[input.type].decide(input, plan.work.view(input.hospital), env)
             self._take(input, answer, plan, env, span)
         except Exception as error:  # a bug of ours: kept aside, never swallowed
-            if isinstance(error, NotNeeded) and plan.inbox:
+            if isinstance(error, NotNeeded) and plan.answers:  # else a need is forgotten: a bug
                 raise Cut(i) from error
             if not give_up:
                 raise TryAgain from error

@@ -39,6 +39,9 @@ MEMORY = 20_000
 STREAMS = 100_000
 #: Seconds between looks at the outbox when nothing wakes the owner.
 POLL = 0.5
+#: The same while it is busy: for rows that nobody could wake it for, as of a replica that was
+#: killed between its commit and its wake, or of a commit whose answer was lost.
+LOOK = 1.0
 #: Seconds between two looks at how much waits.
 MEASURE = 2.0
 
@@ -66,6 +69,7 @@ class Relay:
         self._memory: deque[OutboxRow] = deque()
         self._sent: OrderedDict[str, int] = OrderedDict()
         self._read_outbox = True
+        self._looked = float("-inf")
         self._tell_owner = False
         self._wake = asyncio.Event()
         self._sent_some = asyncio.Event()
@@ -87,6 +91,7 @@ class Relay:
 
     def wake(self) -> None:
         """Look again at once: the lease has come or gone."""
+        self._read_outbox = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -125,12 +130,16 @@ class Relay:
         self._wake.clear()
         if not self._lease.owned:
             await self._stand_by()
-        elif self._read_outbox or not (woken or self._memory):
+        elif self._read_outbox or not (woken or self._memory) or self._unseen():
             # First, so that what other replicas have committed never waits behind our own.
             self._read_outbox = False
+            self._looked = self._ports.clock.monotonic()
             await self._send_outbox({})
         else:
             await self._send_memory()
+
+    def _unseen(self) -> bool:
+        return self._ports.clock.monotonic() - self._looked > LOOK
 
     async def _stand_by(self) -> None:
         """Not the owner: remember nothing, and wake the owner for what we have committed."""
@@ -138,10 +147,10 @@ class Relay:
         self._sent.clear()
         self._read_outbox = True  # should we come to own it, we begin from the outbox
         if self._tell_owner:
-            self._tell_owner = False
             await self._database.update_row(
                 self._wake_raw, {"_id": "relay"}, {"$inc": {"n": 1}}, upsert=True
             )
+            self._tell_owner = False
 
     async def _send_memory(self) -> None:
         rows = [self._memory.popleft() for _ in range(min(BATCH, len(self._memory)))]
@@ -177,12 +186,16 @@ class Relay:
     async def _send(self, rows: Sequence[OutboxRow]) -> None:
         while rows:
             if not self._lease.owned:
+                self._memory.clear()
+                self._sent.clear()
                 self._read_outbox = True
                 return
             if self._producer is None:
                 self._producer = self._new_producer()
                 await self._producer.start()
-            with self._tracer.send("outbox", [r.traceparent for r in rows], len(rows)):
+            topics = {r.topic for r in rows}
+            name = topics.pop() if len(topics) == 1 else None
+            with self._tracer.send(name, [r.traceparent for r in rows], len(rows)):
                 taken = await self._producer.send(rows)
             for row in taken:
                 self._sent[row.stream] = row.sequence
@@ -224,9 +237,8 @@ class Relay:
             try:
                 async with self._database.changes(WAKE, ("insert", "update", "replace")) as stream:
                     while True:
+                        self.wake()  # for what came while nobody listened, too
                         await stream.next()
-                        self._read_outbox = True
-                        self._wake.set()
             except (Unavailable, Conflict, Unstorable, StopAsyncIteration) as error:
                 log.info("relay_polls", why=str(error))
                 await self._ports.clock.sleep(5)

@@ -112,7 +112,11 @@ class Runtime:
             observe=spec.observe,
         )
         self.commands = Commands(
-            engine=self.engine, relay=self.relay, ports=ports, outbox_limit=settings.outbox_limit
+            engine=self.engine,
+            relay=self.relay,
+            ports=ports,
+            outbox_limit=settings.outbox_limit,
+            begun=lambda: self.begun,
         )
         self.timers = Timers(
             database=self.database,
@@ -138,6 +142,7 @@ class Runtime:
         self.begun = False  # broker and database have both answered once
         self.reachable = False  # the database answered a moment ago
         self.failed = False  # a part of it has ended that never should
+        self._leaving = False  # from now on parts may end
         self._waiting_for: list[str] = ["starting"]
 
     def _owned(self, owned: bool) -> None:
@@ -178,9 +183,12 @@ class Runtime:
             asyncio.create_task(watch_loop(), name="loop-lag"),
             asyncio.create_task(self._watch_database(), name="database-watch"),
         ]
+        for task in (commands, *watches):
+            task.add_done_callback(self._ended)
         try:
             yield
         finally:
+            self._leaving = True
             try:
                 async with asyncio.timeout(DRAIN):
                     # Together: each first takes nothing new, then finishes what it has.
@@ -200,8 +208,8 @@ class Runtime:
     async def _run_when_possible(self) -> None:
         try:
             await self._first_contact()
-        except Exception:
-            self._give_up()
+        except Exception as error:
+            self._give_up(error, "first contact")
             raise
         tasks = [
             asyncio.create_task(part, name=f"{self.spec.name}-{n}")
@@ -227,8 +235,8 @@ class Runtime:
                     if task.cancelled():  # by a library: then nobody else would notice
                         raise RuntimeError(f"{task.get_name()} was cancelled")
                     task.result()
-        except Exception:
-            self._give_up()
+        except Exception as error:
+            self._give_up(error, "runtime")
             raise
         finally:
             for task in tasks:
@@ -239,9 +247,13 @@ class Runtime:
             except Unavailable:
                 log.info("lease_not_released", service=self.spec.name)
 
-    def _give_up(self) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not self._leaving:
+            self._give_up(None if task.cancelled() else task.exception(), task.get_name())
+
+    def _give_up(self, error: BaseException | None, part: str) -> None:
         """A half-running service would look healthy; a restart is the honest answer."""
-        log.exception("part_failed", service=self.spec.name)
+        log.error("part_failed", service=self.spec.name, part=part, exc_info=error)
         self.failed = True
         signal.raise_signal(signal.SIGTERM)
 

@@ -237,19 +237,17 @@ class Tracer:
         """A span over many records, linked to those of ``traceparents`` that are sampled."""
         return Batch(self._exporter, traceparents, name, kind, attributes or {})
 
-    def send(self, topic: str, traceparents: Iterable[str | None], count: int) -> Batch:
-        """The span of one send of ``count`` records to ``topic``."""
-        return self.batch(
-            f"send {topic}",
-            traceparents,
-            "producer",
-            {
-                "messaging.system": "kafka",
-                "messaging.operation.type": "send",
-                "messaging.destination.name": topic,
-                "messaging.batch.message_count": count,
-            },
-        )
+    def send(self, topic: str | None, traceparents: Iterable[str | None], count: int) -> Batch:
+        """The span of one send of ``count`` records to ``topic``; ``None``: to several."""
+        attributes: dict[str, Any] = {
+            "messaging.system": "kafka",
+            "messaging.operation.type": "send",
+            "messaging.batch.message_count": count,
+        }
+        if topic is None:
+            return self.batch("send", traceparents, "producer", attributes)
+        attributes["messaging.destination.name"] = topic
+        return self.batch(f"send {topic}", traceparents, "producer", attributes)
 
     @contextmanager
     def span(

@@ -24,6 +24,8 @@ from libs.common.telemetry import current_traceparent
 #: The ``source`` of what people ask for; with the id it names a command for ever.
 SOURCE = "/http"
 REPLAYED = "Idempotency-Replayed"
+#: Characters that W3C Trace Context has everybody pass on.
+MAX_TRACESTATE = 512
 
 
 def command(
@@ -65,11 +67,16 @@ def command(
         data=data,
         correlation_id=state["correlation_id"],
         traceparent=current_traceparent(),
-        tracestate=request.headers.get("tracestate"),
+        tracestate=_tracestate(request.headers.get("tracestate")),
         actor=actor,
         if_match=if_match,
         body_hash=body_hash(type, request.path_params, data),
     )
+
+
+def _tracestate(given: str | None) -> str | None:
+    """As Kafka's: what does not look like it is dropped, since it goes into every event."""
+    return given if given and len(given) <= MAX_TRACESTATE and given.isascii() else None
 
 
 async def submit(request: Request, input: Input) -> Outcome:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from libs.common.commands import Busy
+from libs.common.commands import Busy, Commands
 from libs.common.fates import Fate
 from tests.support.toy import Toy, tick_command
 
@@ -61,6 +61,16 @@ async def test_beyond_the_outbox_limit_commands_are_told_to_come_back(toy: Toy) 
     replica.relay.backlog = 50_000
     with pytest.raises(Busy, match="outbox_full"):
         await replica.commands.submit(tick_command(toy, "a", 1, id="k"))
+
+
+async def test_a_service_that_has_not_begun_takes_no_commands(toy: Toy) -> None:
+    """Its collections may not be there: a write would make them, without their indexes."""
+    replica = toy.replica()
+    commands = Commands(
+        engine=replica.engine, relay=replica.relay, ports=toy.ports, begun=lambda: False
+    )
+    with pytest.raises(Busy, match="not_ready"):
+        await commands.submit(tick_command(toy, "a", 1, id="k"))
 
 
 async def test_what_was_accepted_is_decided_even_while_stopping(toy: Toy) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
@@ -112,6 +113,22 @@ class Latin(str):
 
     def encode(self, *_: Any) -> bytes:
         return super().encode("latin-1")
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_publishers_may_compress_as_kafka_lets_them(toy: Toy, codec: str) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=toy.bootstrap, compression_type=codec)
+    await producer.start()
+    for n in range(20):
+        record = toy.event("a", n)
+        await producer.send(toy.topic_in, record.value, key=record.key, headers=record.headers)
+    await producer.stop()
+    async with toy.replica().running():
+
+        async def counted() -> bool:
+            return await toy.tallies() == {"a": 20}
+
+        await eventually(counted)
 
 
 async def publish_with_a_latin_header(toy: Toy, ticks: list[tuple[str, int | None]]) -> None:

@@ -93,6 +93,30 @@ async def test_rows_of_a_killed_replica_are_sent_by_the_next(toy: Toy) -> None:
     assert [e.sequence for e in events] == list(range(1, 11))
 
 
+async def test_a_busy_owner_finds_rows_that_nobody_wakes_it_for(toy: Toy) -> None:
+    """As those of a commit whose answer was lost, or of a replica that died before its wake."""
+    dead = toy.replica()
+    dead.start("commands")
+    await dead.commands.submit(tick_command(toy, "lost", 1, id="lost"))
+    await dead.kill()
+    (row,) = await toy.rows("outbox")
+    owner = toy.replica()
+    async with owner.running("lease", "relay", "commands"):
+        await toy.published(lambda found: len(found) == 1)
+        row["_id"], row["stream"] = "h1/again", "h1/again"
+        row["headers"]["ce_id"] = b"again"
+        await toy.database.raw("outbox").insert_one(row)
+
+        async def busy() -> None:
+            for n in range(100_000):
+                await owner.commands.submit(tick_command(toy, "b", n, id=f"k{n}"))
+
+        people = asyncio.create_task(busy())
+        async with asyncio.timeout(10):
+            await toy.published(lambda found: found[-1].id == "again")
+        people.cancel()
+
+
 async def test_a_timer_fires_once_though_two_replicas_run_and_survives_a_restart(
     toy: Toy,
 ) -> None:

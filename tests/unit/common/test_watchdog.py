@@ -1,0 +1,130 @@
+"""When is a consumer that says nothing taken for one that hangs?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from libs.common.bus import BusError
+from libs.common.clock import Ports
+from libs.common.consumer import LOST, STUCK, WATCH, Consumer
+
+Lags = dict[tuple[str, int], int]
+NONE: Lags = {("t", 0): 0}
+SOME: Lags = {("t", 0): 7}
+
+
+class Hurried:
+    """A clock whose sleeps take no time."""
+
+    def __init__(self) -> None:
+        self.elapsed = 0.0
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+    async def sleep(self, seconds: float) -> None:
+        self.elapsed += seconds
+        await asyncio.sleep(0)
+
+
+class Client:
+    """Answers how far behind it is, look by look; the last answer for good."""
+
+    def __init__(self, *lags: Lags | None, rejoining: bool = False) -> None:
+        self.rejoining = rejoining
+        self._lags: Iterator[Lags | None] = iter(lags)
+        self._last: Lags | None = None
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+    async def behind(self) -> Lags:
+        self._last = next(self._lags, self._last)
+        if self._last is None:
+            raise BusError("nobody answers")
+        return self._last
+
+    async def poll(self, **_: Any) -> list[Any]:
+        await asyncio.Event().wait()  # for ever, as aiokafka's may
+        return []
+
+
+class Nothing:
+    async def close(self) -> None: ...
+
+
+def consumer(clock: Hurried, client: Callable[[], Client] = Client) -> Consumer:
+    return Consumer(
+        group="g",
+        new_client=lambda _revoked: client(),  # type: ignore[arg-type, return-value]
+        engine=None,  # type: ignore[arg-type]
+        dead_letters=Nothing(),  # type: ignore[arg-type]
+        types={},
+        ports=Ports(clock=clock),  # type: ignore[arg-type]
+    )
+
+
+async def seconds_until_rebuilt(client: Client, *, at_most: float) -> float | None:
+    """When the watchdog barks; ``None`` if it does not within ``at_most`` seconds."""
+    clock = Hurried()
+    watch = asyncio.create_task(consumer(clock)._watch(client))  # type: ignore[arg-type]
+    while not watch.done() and clock.elapsed < at_most:  # noqa: ASYNC110 - nobody tells us
+        await asyncio.sleep(0)
+    if not watch.done():
+        watch.cancel()
+        return None
+    with pytest.raises(BusError, match="stuck"):
+        watch.result()
+    return clock.elapsed
+
+
+async def test_records_that_wait_while_none_arrives_are_a_hang() -> None:
+    found = await seconds_until_rebuilt(Client(SOME), at_most=1_000)
+    assert found is not None
+    assert STUCK < found <= STUCK + 2 * WATCH
+
+
+async def test_a_quiet_topic_is_none() -> None:
+    assert await seconds_until_rebuilt(Client(NONE), at_most=1_000) is None
+
+
+async def test_what_counts_is_how_long_records_wait_and_not_how_quiet_it_was_before() -> None:
+    quiet = [NONE] * 100
+    found = await seconds_until_rebuilt(Client(*quiet, SOME), at_most=2_000)
+    assert found is not None
+    assert found > 100 * WATCH + STUCK
+
+
+async def test_a_broker_that_does_not_say_is_given_as_long_as_a_rebalance_may_take() -> None:
+    found = await seconds_until_rebuilt(Client(None), at_most=1_000)
+    assert found is not None
+    assert LOST < found <= LOST + 2 * WATCH
+
+
+async def test_so_is_a_group_that_never_gives_partitions() -> None:
+    found = await seconds_until_rebuilt(Client({}, rejoining=True), at_most=1_000)
+    assert found is not None
+    assert LOST < found <= LOST + 2 * WATCH
+
+
+async def test_a_member_without_partitions_is_none() -> None:
+    assert await seconds_until_rebuilt(Client({}), at_most=1_000) is None
+
+
+async def test_a_poll_that_never_comes_back_is_left_and_a_new_client_made() -> None:
+    made: list[Client] = []
+
+    def client() -> Client:
+        made.append(Client(SOME))
+        return made[-1]
+
+    running = asyncio.create_task(consumer(Hurried(), client).run())
+    async with asyncio.timeout(10):
+        while len(made) < 2:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait([running])
