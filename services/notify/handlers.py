@@ -6,6 +6,7 @@ from libs.common.decision import Handler
 from libs.common.events import (
     ConsentGiven,
     ConsentWithdrawn,
+    DischargeCancelled,
     EncounterDischarged,
     Event,
     GuardianLinked,
@@ -30,6 +31,7 @@ from services.notify.domain.delivering import (
     needs_claim,
     needs_ended,
 )
+from services.notify.domain.dying import decide_cancelled, needs_cancelled
 from services.notify.domain.inbox import ReadMessage, decide_read, needs_read
 from services.notify.domain.knowing import (
     decide_facts,
@@ -75,6 +77,7 @@ HANDLERS: dict[str, Handler] = {
     NotificationRequested.TYPE: Handler(NotificationRequested, needs_request, decide_request),
     NotificationCancelled.TYPE: Handler(NotificationCancelled, needs_cancel, decide_cancel),
     **{event.TYPE: Handler(event, needs_facts, decide_facts) for event in _FACTS},
+    DischargeCancelled.TYPE: Handler(DischargeCancelled, needs_cancelled, decide_cancelled),
     PatientMerged.TYPE: Handler(PatientMerged, needs_merge, decide_merge),
     CLAIM: Handler(Claim, needs_claim, decide_claim),
     ENDED: Handler(CallEnded, needs_ended, decide_ended),

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
-from libs.common import metrics, service, yaml_files
+from libs.common import metrics, service
 from libs.common.decision import Answer, Input
 from libs.common.events import (
     Channel,
@@ -22,11 +18,10 @@ from libs.common.events import (
 from libs.common.service import Runtime, ServiceSpec
 from services.notify.api.live import Wakes
 from services.notify.api.routes import ACCESS, router
-from services.notify.domain.channels import ChannelRule, Figures, Policy
 from services.notify.domain.delivery import Delivery, DeliveryStatus
 from services.notify.domain.inbox import InboxMessage, InboxStatus
-from services.notify.domain.texts import Template, TemplateFile, Texts
 from services.notify.handlers import HANDLERS
+from services.notify.policy import call_seconds, claim_seconds, load_policy, switched_on
 from services.notify.ports import Due, Sender
 from services.notify.senders.email import EmailSender
 from services.notify.senders.sending import Provider, Sending
@@ -41,81 +36,6 @@ TOPICS = (
     "hospital.staff",
     "enrollment.events",
 )
-
-
-# -- policies ---------------------------------------------------------------------------
-
-
-class PolicyError(Exception):
-    """A policy file can't be used; the message names it."""
-
-
-def load_texts(directory: Path) -> Texts:
-    templates: dict[str, Template] = {}
-    for path in sorted(directory.glob("*.yaml")):
-        try:
-            file = TemplateFile.model_validate(yaml_files.read(path))
-        except (ValueError, yaml.YAMLError) as error:
-            raise PolicyError(f"{path}: {error}") from error
-        if twice := templates.keys() & file.templates.keys():
-            raise PolicyError(f"{path}: {sorted(twice)} stand in another file, too")
-        templates |= file.templates
-    try:
-        return Texts(templates)
-    except ValueError as error:
-        raise PolicyError(f"{directory}: {error}") from error
-
-
-def load_figures(directory: Path) -> Figures:
-    """The latest file's: they concern machines, not the hospital's calendar."""
-    files = sorted(directory.glob("*.yaml"))
-    if not files:
-        raise PolicyError(f"{directory}: there is no file")
-    try:
-        return Figures.model_validate(yaml_files.read(files[-1]))
-    except (ValueError, yaml.YAMLError) as error:
-        raise PolicyError(f"{files[-1]}: {error}") from error
-
-
-def call_seconds(settings: Settings, channel: Channel) -> float:
-    """How long one call may take in all: a mail's has several answers to wait for."""
-    return {
-        Channel.EMAIL: settings.smtp_timeout * 3,
-        Channel.WEBHOOK: settings.webhook_timeout * 2,
-    }[channel]
-
-
-def claim_seconds(settings: Settings, channel: Channel) -> float:
-    """How long a claim holds: a call that waited for its turn must still fit into it."""
-    return call_seconds(settings, channel) * 2
-
-
-def switched_on(settings: Settings) -> list[Channel]:
-    on = {
-        Channel.WEBHOOK: bool(settings.webhook_secret.get_secret_value()),
-        Channel.EMAIL: bool(settings.smtp_host),
-    }
-    return [channel for channel, is_on in on.items() if is_on]
-
-
-def load_policy(settings: Settings) -> Policy:
-    figures = load_figures(settings.policies_dir / "notify")
-    default = {Channel.WEBHOOK: settings.webhook_default_url or None}
-    return Policy(
-        texts=load_texts(settings.policies_dir / "templates"),
-        channels={
-            channel: ChannelRule(
-                retry=figures.channels[channel],
-                claim=timedelta(seconds=claim_seconds(settings, channel)),
-                default_address=default.get(channel),
-            )
-            for channel in switched_on(settings)
-        },
-        default_language=figures.default_language,
-    )
-
-
-# -- parts ------------------------------------------------------------------------------
 
 
 def provider_of(channel: Channel, runtime: Runtime) -> Provider:

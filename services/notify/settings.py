@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import timedelta
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -48,6 +49,10 @@ class Settings(Common):
     webhook_timeout: float = Field(10.0, gt=0, le=60, description="seconds for each answer")
     webhook_calls: int = Field(32, ge=1, le=500, description="webhooks under way at a time")
 
+    discharge_ahead: timedelta = Field(
+        timedelta(days=1),
+        description="as enrollment's: a time further ahead of the clock is a slip of the pen",
+    )
     live_seconds: float = Field(
         900, gt=0, description="a live inbox is asked to reconnect after so long"
     )

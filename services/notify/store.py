@@ -10,12 +10,14 @@ from libs.common.events import Channel
 from libs.common.mongo import CollectionSpec, Database, Index, Row
 from services.notify.domain.channels import CALLED
 from services.notify.domain.delivery import Delivery
+from services.notify.domain.dying import Discharge
 from services.notify.domain.inbox import InboxMessage
 from services.notify.domain.notification import Notification, Told
 from services.notify.domain.people import Link, Person
 from services.notify.ports import Due, Outgoing
 
 PEOPLE = CollectionSpec(Person)
+DISCHARGES = CollectionSpec(Discharge)
 LINKS = CollectionSpec(Link, (Index(("person_id",)),))
 NOTIFICATIONS = CollectionSpec(Notification, (Index(("waiting_for",)),))
 TOLD = CollectionSpec(Told)
@@ -30,6 +32,7 @@ DELIVERIES = CollectionSpec(
 )
 COLLECTIONS: tuple[CollectionSpec, ...] = (  # type: ignore[type-arg]
     PEOPLE,
+    DISCHARGES,
     LINKS,
     NOTIFICATIONS,
     TOLD,

@@ -160,5 +160,6 @@ def _inbox(request: Request) -> InboxReader:
 
 
 def _default_language(request: Request) -> Language:
-    default: Language = _runtime(request).policy.default_language
+    runtime = _runtime(request)
+    default: Language = runtime.policy.at(runtime.ports.clock.now()).default_language
     return default

@@ -107,7 +107,7 @@ def needs_ended(input: Input, state: State) -> Iterator[Need]:
 
 def decide_claim(input: Input, state: State, env: Env) -> Answer:
     claim: Claim = input.data
-    policy: Policy = env.policy
+    policy: Policy = env.policy.at(env.now)
     delivery = state.get(Delivery, Delivery.id_of(claim.notification_id, claim.channel))
     notification = state.get(Notification, claim.notification_id)
     if delivery is None or notification is None:
@@ -146,7 +146,7 @@ def _stopped(notification: Notification, now: datetime) -> Silence | None:
 
 def decide_ended(input: Input, state: State, env: Env) -> Answer:
     ended: CallEnded = input.data
-    policy: Policy = env.policy
+    policy: Policy = env.policy.at(env.now)
     delivery = state.get(Delivery, Delivery.id_of(ended.notification_id, ended.channel))
     notification = state.get(Notification, ended.notification_id)
     if delivery is None or notification is None:

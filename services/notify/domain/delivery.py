@@ -95,7 +95,7 @@ def deliveries_of(
     notification: Notification, person: Person, input: Input, env: Env
 ) -> list[Delivery]:
     """One for each channel by which the person can be reached, due at once."""
-    policy: Policy = env.policy
+    policy: Policy = env.policy.at(env.now)
     own = {Channel.EMAIL: person.email, Channel.WEBHOOK: person.webhook}
     deliveries = []
     for channel in notification.channels:

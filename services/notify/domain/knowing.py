@@ -1,12 +1,14 @@
 """What do other services' events tell notify about people?
 
-Facts come late, twice and in any order: each is applied by the time at which it was so.
+Facts come late, twice and in any order: each is applied by the time at which it was so,
+and none is newer than the event that tells it, so that a date in the future freezes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from libs.common.decision import (
@@ -25,7 +27,6 @@ from libs.common.events import (
     ConsentGiven,
     ConsentScope,
     ConsentWithdrawn,
-    Disposition,
     EncounterDischarged,
     GuardianLinked,
     GuardianUnlinked,
@@ -37,6 +38,8 @@ from libs.common.events import (
     PractitionerRegistered,
     PractitionerUpdated,
 )
+from services.notify.domain.channels import Policy
+from services.notify.domain.dying import died, needs_death, says_deceased
 from services.notify.domain.notification import Notification
 from services.notify.domain.people import (
     Facts,
@@ -52,20 +55,29 @@ from services.notify.domain.people import (
 from services.notify.domain.waiting import SETTLE
 
 
-def facts_of(data: Any) -> list[Facts]:
+class Reason(StrEnum):
+    """Why an event teaches nothing."""
+
+    IN_THE_FUTURE = "in_the_future"
+
+
+def facts_of(data: Any, told_at: datetime) -> list[Facts]:
     """How the persons of one event can be reached."""
     match data:
         case PatientRegistered() | PatientUpdated():
-            return [_facts(data.patient_id, data, data.updated_at, whole=True)]
+            at = min(data.updated_at, told_at)
+            return [_facts(data.patient_id, data, at, whole=True)]
         case GuardianLinked():
-            return [_facts(data.person_id, data.contact, data.linked_at)]
+            return [_facts(data.person_id, data.contact, min(data.linked_at, told_at))]
         case EncounterDischarged():
+            at = min(data.discharged_at, told_at)
             return [
-                _facts(data.patient_id, data.patient, data.discharged_at),
-                *(_facts(g.person_id, g, data.discharged_at) for g in data.guardians),
+                _facts(data.patient_id, data.patient, at),
+                *(_facts(g.person_id, g, at) for g in data.guardians),
             ]
         case PractitionerRegistered() | PractitionerUpdated():
-            return [Facts(data.practitioner_id, data.updated_at, language=data.language)]
+            at = min(data.updated_at, told_at)
+            return [Facts(data.practitioner_id, at, language=data.language)]
         case _:
             return []
 
@@ -87,17 +99,18 @@ def pairs_of(data: Any) -> list[tuple[str, str]]:
             return []
 
 
-def link_after(link: Link, data: Any) -> Link:
+def link_after(link: Link, data: Any, told_at: datetime) -> Link:
     """``link`` with what an event tells of it."""
     match data:
         case EncounterDischarged():
             # Only an end needs to be taken back: a snapshot proves no link that is unknown.
-            return linking(link, ended=False, at=data.discharged_at) if link.ended else link
+            at = min(data.discharged_at, told_at)
+            return linking(link, ended=False, at=at) if link.ended else link
         case GuardianLinked():
-            until = data.valid_until
-            return linking(link, ended=False, at=data.linked_at, valid_until=until)
+            at, until = min(data.linked_at, told_at), data.valid_until
+            return linking(link, ended=False, at=at, valid_until=until)
         case GuardianUnlinked():
-            return linking(link, ended=True, at=data.unlinked_at)
+            return linking(link, ended=True, at=min(data.unlinked_at, told_at))
         case MemberJoined():
             until = data.valid_until
             # Joining proves a link as old as it says; an end since then still holds.
@@ -115,25 +128,13 @@ def link_after(link: Link, data: Any) -> Link:
             return link
 
 
-def deceased_of(data: Any) -> datetime | None:
-    """When the patient of an event died, if that is what it tells."""
-    match data:
-        case PatientDeceased():
-            return data.deceased_at
-        case EncounterDischarged() if (
-            data.patient.deceased or data.disposition is Disposition.DECEASED
-        ):
-            return data.discharged_at
-        case _:
-            return None
-
-
 def needs_facts(input: Input, state: State) -> Iterator[Need]:
     data = input.data
-    for facts in facts_of(data):
+    for facts in facts_of(data, input.time):
         yield from needs_person(state, facts.person_id)
-    if deceased_of(data) is not None:
+    if isinstance(data, PatientDeceased):
         yield from needs_person(state, data.patient_id)
+    yield from needs_death(input, state)
     for pair in pairs_of(data):
         yield Need(Link, "id", Link.id_of(*pair))
 
@@ -141,28 +142,35 @@ def needs_facts(input: Input, state: State) -> Iterator[Need]:
 def decide_facts(input: Input, state: State, env: Env) -> Answer:
     """Keep what is new; a person who becomes known is no longer waited for."""
     data = input.data
+    if isinstance(data, EncounterDischarged) and _lies_ahead(data, env):
+        return Refusal(Reason.IN_THE_FUTURE)
     people: dict[str, tuple[Person, Person]] = {}  # id -> before, after
+    changes: list[Document] = []
 
     def person(id: str) -> Person:
         known = root(state, id) or Person(id=id, hospital=input.hospital)
         return people.setdefault(known.id, (known, known))[1]
 
-    for facts in facts_of(data):
-        after = learned(person(facts.person_id), facts)
+    def keep(after: Person) -> None:
         people[after.id] = (people[after.id][0], after)
-    died = deceased_of(data)
-    if died is not None:
-        after = person(data.patient_id)
-        if after.deceased_at is None or died < after.deceased_at:
-            after = after.but(deceased_at=died)
-        people[after.id] = (people[after.id][0], after)
-    changes: list[Document] = [after for before, after in people.values() if after != before]
+
+    for facts in facts_of(data, input.time):
+        keep(learned(person(facts.person_id), facts))
+    if isinstance(data, PatientDeceased):
+        patient = person(data.patient_id)
+        at = min(data.deceased_at, patient.deceased_at or data.deceased_at)
+        keep(patient.but(deceased_at=at))
+    elif says_deceased(data):
+        discharge, patient = died(input, state, person(data.patient_id))
+        changes.append(discharge)
+        keep(patient)
+    changes += [after for before, after in people.values() if after != before]
     for pair in pairs_of(data):
         id = Link.id_of(*pair)
         before = state.get(Link, id) or Link(
             id=id, hospital=input.hospital, person_id=pair[0], patient_id=pair[1]
         )
-        link = link_after(before, data)
+        link = link_after(before, data, input.time)
         if link != before:
             changes.append(link)
     if not changes:
@@ -174,6 +182,12 @@ def decide_facts(input: Input, state: State, env: Env) -> Answer:
         if before.known_at is None and after.known_at is not None and before.inbox_last
     ]
     return Decision(changes=changes, timers=[_settle(p.id, input, env) for p in met])
+
+
+def _lies_ahead(data: EncounterDischarged, env: Env) -> bool:
+    """A slip of the pen, as enrollment takes it, too."""
+    policy: Policy = env.policy.at(env.now)
+    return data.discharged_at > env.now + policy.discharge_ahead
 
 
 def _settle(person_id: str, input: Input, env: Env) -> Timer:

@@ -13,6 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
+from pydantic import BaseModel, ConfigDict
+
 from libs.common.decision import Document, Need, State, derived_id
 from libs.common.events import Sensitive
 
@@ -29,11 +31,23 @@ class Silence(StrEnum):
     NO_CONTACT = "no_contact"
 
 
+class Death(BaseModel):
+    """That a discharge says that the patient has died."""
+
+    model_config = ConfigDict(frozen=True)
+
+    discharge: str
+    source: str
+    event_id: str
+    at: datetime
+
+
 class Person(Document):
     """One person. Each ``*_at`` is when that field was so at its source: the later holds.
 
     ``known_at`` is set once anybody has told how to reach the person, even if by nothing
-    that we have. ``inbox_last`` numbers the person's inbox messages without gaps.
+    that we have. ``deceased_at`` was told on its own, ``deaths`` by discharges that stand.
+    ``inbox_last`` numbers the person's inbox messages without gaps.
     """
 
     COLLECTION: ClassVar[str] = "people"
@@ -46,9 +60,14 @@ class Person(Document):
     language_at: datetime | None = None
     known_at: datetime | None = None
     deceased_at: datetime | None = None
+    deaths: tuple[Death, ...] = ()
     survivor_id: str | None = None
     aliases: tuple[str, ...] = ()
     inbox_last: int = 0
+
+    @property
+    def deceased(self) -> bool:
+        return self.deceased_at is not None or bool(self.deaths)
 
 
 class Link(Document):
@@ -119,6 +138,7 @@ def merged(stays: Person, gone: Person) -> Person:
         # A live stream that has seen either inbox goes on with what comes after both.
         "inbox_last": max(stays.inbox_last, gone.inbox_last),
         "deceased_at": stays.deceased_at or gone.deceased_at,
+        "deaths": (*stays.deaths, *gone.deaths),
         "known_at": stays.known_at or gone.known_at,
     }
     for name in ("email", "webhook", "language"):
@@ -182,7 +202,7 @@ def silence(state: State, matter: Matter, now: datetime) -> Silence | None:
         concerned.append(patient_id)
     for id in concerned:
         person = root(state, id)
-        if person is not None and person.deceased_at is not None:
+        if person is not None and person.deceased:
             return Silence.DECEASED
     if not matter.about_health:
         return None

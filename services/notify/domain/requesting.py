@@ -75,7 +75,7 @@ def needs_request(input: Input, state: State) -> Iterator[Need]:
 
 def decide_request(input: Input, state: State, env: Env) -> Answer:
     request: NotificationRequested = input.data
-    policy: Policy = env.policy
+    policy: Policy = env.policy.at(env.now)
     before = state.get(Notification, request.notification_id)
     if before is not None and before.status is not Status.CANCELLED:
         return Refusal(Common.STALE, "this notification has been requested before")
@@ -124,7 +124,7 @@ def _why_not(
 
 def _told(input: Input, notification: Notification, state: State, env: Env) -> Answer:
     request: NotificationRequested = input.data
-    policy: Policy = env.policy
+    policy: Policy = env.policy.at(env.now)
     person = root(state, request.recipient_id) or Person(
         id=request.recipient_id, hospital=input.hospital
     )

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from libs.common.decision import Answer, Decision, Refusal
 from libs.common.events import (
@@ -16,13 +17,13 @@ from libs.common.events import (
     Relationship,
 )
 from libs.common.events.base import Contact
-from services.notify.domain.channels import ChannelRule, Policy, Retry
+from services.notify.domain.channels import ChannelRule, Policies, Policy, Retry
 from services.notify.domain.delivering import CLAIM, ENDED, CallEnded, Claim, Verdict
 from services.notify.domain.delivery import Delivery
 from services.notify.domain.notification import Notification
 from services.notify.domain.texts import Texts
 from services.notify.handlers import HANDLERS
-from services.notify.main import load_texts
+from services.notify.policy import load_texts
 from services.notify.store import COLLECTIONS
 from tests.support.rules import Case
 
@@ -44,12 +45,14 @@ def rule(default_address: str | None = None) -> ChannelRule:
     return ChannelRule(retry, claim=CLAIM_HOLDS, default_address=default_address)
 
 
-def policy(**changes: Any) -> Policy:
+def policy(**changes: Any) -> Policies:
     given: dict[str, Any] = {
+        "version": "1",
+        "in_force_from": NOW.date(),
         "texts": texts(),
         "channels": {Channel.WEBHOOK: rule(), Channel.EMAIL: rule()},
     }
-    return Policy(**(given | changes))
+    return Policies([Policy(**(given | changes))], ZoneInfo("Asia/Shanghai"))
 
 
 def new_case(**changes: Any) -> Case:

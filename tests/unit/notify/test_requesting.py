@@ -467,4 +467,4 @@ def test_the_policy_may_have_any_default_language() -> None:
     case.event(record())
     case.event(request())
     assert delivery(case, Channel.EMAIL).language == "en"
-    assert policy().default_language == "zh-CN"
+    assert policy().at(NOW).default_language == "zh-CN"

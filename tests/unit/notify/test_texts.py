@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from services.notify.domain.texts import (
     Texts,
     language_of,
 )
-from services.notify.main import PolicyError, load_figures, load_texts
+from services.notify.policy import PolicyError, load_figures, load_policy, load_texts
+from services.notify.settings import Settings
 from tests.unit.notify.cases import POLICIES, texts
 
 SERVICES = ("enrollment", "messaging", "prescriptions", "reports")
@@ -190,6 +193,26 @@ def test_one_key_in_two_files_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_the_figures_can_be_read_and_a_missing_file_is_named(tmp_path: Path) -> None:
-    assert load_figures(POLICIES / "notify").channels
+    assert all(figures.channels for figures in load_figures(POLICIES / "notify"))
     with pytest.raises(PolicyError, match=tmp_path.name):
         load_figures(tmp_path)
+
+
+def test_the_version_of_the_hospitals_day_counts_whatever_its_file_is_called(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(POLICIES / "templates", tmp_path / "templates")
+    figures = (POLICIES / "notify" / "2026-01-01.yaml").read_text(encoding="utf-8")
+    later = figures.replace("2026-01-01", "2026-06-01").replace("zh-CN", "en")
+    (tmp_path / "notify").mkdir()
+    (tmp_path / "notify" / "b-first.yaml").write_text(figures, encoding="utf-8")
+    (tmp_path / "notify" / "a-later.yaml").write_text(later, encoding="utf-8")
+    policies = load_policy(Settings(policies_dir=tmp_path))
+    midnight = datetime(2026, 5, 31, 16, 0, tzinfo=UTC)  # 1 June in Shanghai
+    assert policies.at(midnight).default_language == "en"
+    assert policies.at(midnight - timedelta(seconds=1)).default_language == "zh-CN"
+    assert policies.at(datetime(2025, 1, 1, tzinfo=UTC)).default_language == "zh-CN"
+
+    (tmp_path / "notify" / "c-again.yaml").write_text(figures, encoding="utf-8")
+    with pytest.raises(PolicyError, match="a day of its own"):
+        load_policy(Settings(policies_dir=tmp_path))
