@@ -39,6 +39,7 @@ from services.reports.domain.report import (
     Status,
     Why,
     in_ms,
+    when,
 )
 from services.reports.domain.settling import settled
 from services.reports.domain.standing import with_standing
@@ -125,20 +126,20 @@ def needs_withdrawn(input: Input, state: State) -> Iterator[Need]:
 
 def decide_withdrawn(input: Input, state: State, env: Env) -> Answer:
     event: ReportWithdrawn = input.data
+    at = when(input, event.withdrawn_at)
     before = _known(input, state, event.report_id, event.patient_id)
     if event.version is not None:
         after = before.but(withdrawn_number=max(before.withdrawn_number, event.version))
     else:
         after = before.but(
-            withdrawn_issued=_later(before.withdrawn_issued, in_ms(event.withdrawn_at)),
+            withdrawn_issued=_later(before.withdrawn_issued, at),
             withdrawn_published=_later(before.withdrawn_published, in_ms(input.time)),
         )
     after = with_standing(after)
     to_readers: list[Emit] = []
     if before.shown is not None and after.shown is None:
         policy: ReportPolicy = env.policy.at(env.now)
-        since = min(in_ms(event.withdrawn_at), env.now)
-        to_readers = tell_readers(before, before.shown, policy, since)
+        to_readers = tell_readers(before, before.shown, policy, min(at, env.now))
     return settled(before, after, state, env, emits=to_readers)
 
 

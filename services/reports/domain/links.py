@@ -42,7 +42,7 @@ from services.reports.domain.people import (
     needs_people,
     people,
 )
-from services.reports.domain.report import in_ms
+from services.reports.domain.report import in_ms, when
 from services.reports.domain.telling import needs_open, tell_open
 
 
@@ -53,7 +53,7 @@ def needs_patient(input: Input, state: State) -> Iterator[Need]:
 def decide_patient(input: Input, state: State, env: Env) -> Answer:
     event: PatientRegistered | PatientUpdated = input.data
     known = _patient(input, state, event.patient_id)
-    at = in_ms(event.updated_at)
+    at = when(input, event.updated_at)
     if known.updated_at is not None and at < known.updated_at:
         return Refusal(Common.STALE)
     return _keep(known.but(birth_date=event.birth_date, updated_at=at), state, env)
@@ -73,7 +73,7 @@ def needs_merged(input: Input, state: State) -> Iterator[Need]:
 def decide_merged(input: Input, state: State, env: Env) -> Answer:
     event: PatientMerged = input.data
     gone = _patient(input, state, event.patient_id)
-    at = in_ms(event.merged_at)
+    at = when(input, event.merged_at)
     gone = gone.but(merged_at=at if gone.merged_at is None else max(at, gone.merged_at))
     stays = _patient(input, state, event.survivor_id)
     groups = (people(state, event.patient_id), people(state, event.survivor_id))
@@ -96,7 +96,7 @@ def needs_link(input: Input, state: State) -> Iterator[Need]:
 def decide_linked(input: Input, state: State, env: Env) -> Answer:
     event: GuardianLinked = input.data
     known = _related(input, state, event.patient_id, event.person_id)
-    link = Link(at=in_ms(event.linked_at), scope=event.scope, valid_until=event.valid_until)
+    link = Link(at=when(input, event.linked_at), scope=event.scope, valid_until=event.valid_until)
     if not _newer(link, known.by_hospital):
         return Refusal(Common.STALE)
     return _keep(known.but(by_hospital=link), state, env)
@@ -105,7 +105,7 @@ def decide_linked(input: Input, state: State, env: Env) -> Answer:
 def decide_unlinked(input: Input, state: State, env: Env) -> Answer:
     event: GuardianUnlinked = input.data
     known = _related(input, state, event.patient_id, event.person_id)
-    link = Link(at=in_ms(event.unlinked_at), ended=True)
+    link = Link(at=when(input, event.unlinked_at), ended=True)
     if not _newer(link, known.by_hospital):
         return Refusal(Common.STALE)
     return _keep(known.but(by_hospital=link), state, env)
@@ -114,16 +114,19 @@ def decide_unlinked(input: Input, state: State, env: Env) -> Answer:
 def decide_joined(input: Input, state: State, env: Env) -> Answer:
     """An accepted invitation proves a link, as far as its scope goes.
 
-    Who leaves the group again stays a parent: only the hospital ends a link, or its date.
+    It proves what the hospital said when it invited: what was ended since then does not
+    begin again by joining. Who leaves the group again stays a parent: only the hospital
+    ends a link, or its date.
     """
     event: MemberJoined = input.data
     known = _related(input, state, event.patient_id, event.person_id)
-    link = Link(at=in_ms(event.joined_at), scope=event.scope, valid_until=event.valid_until)
+    since = when(input, event.linked_at or event.joined_at)
+    link = Link(at=since, scope=event.scope, valid_until=event.valid_until)
     if _newer(link, known.by_invitation):
         known = known.but(by_invitation=link)
     for consent in event.consents:
         if consent.scope is ConsentScope.HEALTH_DATA:
-            at = _later(known.consent_given_at, in_ms(consent.given_at))
+            at = _later(known.consent_given_at, when(input, consent.given_at))
             known = known.but(consent_given_at=at)
     return _keep(known, state, env)
 
@@ -133,7 +136,7 @@ def decide_consent_given(input: Input, state: State, env: Env) -> Answer:
     if event.scope is not ConsentScope.HEALTH_DATA:
         return Decision(note="other_consent")
     known = _related(input, state, event.patient_id, event.person_id)
-    at = _later(known.consent_given_at, in_ms(event.given_at))
+    at = _later(known.consent_given_at, when(input, event.given_at))
     return _keep(known.but(consent_given_at=at), state, env)
 
 
@@ -142,7 +145,7 @@ def decide_consent_withdrawn(input: Input, state: State, env: Env) -> Answer:
     if event.scope is not ConsentScope.HEALTH_DATA:
         return Decision(note="other_consent")
     known = _related(input, state, event.patient_id, event.person_id)
-    at = _later(known.consent_withdrawn_at, in_ms(event.withdrawn_at))
+    at = _later(known.consent_withdrawn_at, when(input, event.withdrawn_at))
     return _keep(known.but(consent_withdrawn_at=at), state, env)
 
 

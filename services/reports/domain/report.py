@@ -104,7 +104,7 @@ class Head(BaseModel):
             content_id=ReportVersion.id_of(input),
             number=event.version,
             edition=edition_of(event),
-            issued_at=in_ms(event.issued_at),
+            issued_at=when(input, event.issued_at),
             published_at=in_ms(input.time),
             on_hold=event.hold.on,
             critical=event.critical or policy.is_critical(interpretations),
@@ -127,6 +127,11 @@ class Head(BaseModel):
 def in_ms(at: datetime) -> datetime:
     """``at`` as the store keeps it, so that facts compare alike before and after."""
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def when(input: Input, at: datetime) -> datetime:
+    """When a fact became so: never after it was told, or none could ever come after it."""
+    return in_ms(min(at, input.time))
 
 
 def edition_of(event: Content) -> str:

@@ -7,9 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from libs.common.decision import Actor
+from libs.common.decision import Actor, Input
 from libs.common.events import (
     Contact,
+    Event,
     GuardianLinked,
     NotificationRequested,
     PatientRegistered,
@@ -40,8 +41,25 @@ def policies() -> ReportPolicies:
     return load_policy(Settings(policies_dir=Path("policies")))
 
 
+#: When an event says that it happened.
+HAPPENED = (
+    "issued_at", "updated_at", "merged_at", "deceased_at", "linked_at", "unlinked_at",
+    "joined_at", "given_at", "withdrawn_at",
+)  # fmt: skip
+
+
+class Hospital(Case):
+    """A ``Case`` that is told of nothing before it happened, unless ``time`` says otherwise."""
+
+    def event_input(
+        self, data: Event, *, id: str = "", time: datetime | None = None, **more: Any
+    ) -> Input:
+        happened = (getattr(data, name, None) or self.now for name in HAPPENED)
+        return super().event_input(data, id=id, time=time or max(self.now, *happened), **more)
+
+
 def hospital(**more: Any) -> Case:
-    return Case(HANDLERS, policies(), now=more.pop("now", NOW), collections=COLLECTIONS)
+    return Hospital(HANDLERS, policies(), now=more.pop("now", NOW), collections=COLLECTIONS)
 
 
 def content(

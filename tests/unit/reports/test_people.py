@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
@@ -59,7 +59,13 @@ def consent(given: bool, person: str = "p1", at: timedelta = HOUR, of: str = "p1
     return ConsentWithdrawn(withdrawn_at=NOW + at, **fields)
 
 
-def joined(person: str = "g1", *scope: LinkScope, of: str = "p1") -> MemberJoined:
+def joined(
+    person: str = "g1",
+    *scope: LinkScope,
+    of: str = "p1",
+    at: datetime = NOW,
+    since: datetime | None = None,
+) -> MemberJoined:
     return MemberJoined(
         member_id=f"m-{person}",
         patient_id=of,
@@ -69,8 +75,9 @@ def joined(person: str = "g1", *scope: LinkScope, of: str = "p1") -> MemberJoine
         programme_id="prog1",
         group_number=1,
         scope=scope or (LinkScope.GROUP,),
-        consents=(Consent(scope=ConsentScope.HEALTH_DATA, given_at=NOW + 2 * HOUR),),
-        joined_at=NOW,
+        consents=(Consent(scope=ConsentScope.HEALTH_DATA, given_at=at),),
+        linked_at=since,
+        joined_at=at,
     )
 
 
@@ -219,10 +226,55 @@ def test_a_guardian_who_is_unlinked_loses_what_they_could_read() -> None:
     assert may(case, GUARDIAN) is Access.NOT_FOUND
 
 
-def test_an_invitation_after_the_end_links_again() -> None:
-    case = send(hospital(), patient(born=CHILD), guardian("g1", at=NOW - 2 * HOUR))
-    send(case, unlinked("g1", -HOUR), joined("g1", LinkScope.FULL), content())
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_who_joins_on_an_invitation_from_before_the_end_is_not_linked_again(
+    order: tuple[int, ...],
+) -> None:
+    since = NOW - 3 * HOUR
+    facts = [guardian("g1", at=since), unlinked("g1", -HOUR)]
+    facts.append(joined("g1", LinkScope.FULL, since=since))
+    case = send(hospital(), patient(born=CHILD), *(facts[i] for i in order), content())
+    assert told(case) == []
+    assert may(case, GUARDIAN) is Access.NOT_FOUND
+
+
+def test_an_invitation_that_the_hospital_proved_after_the_end_links_again() -> None:
+    again = joined("g1", LinkScope.FULL, since=NOW - HOUR)
+    case = send(hospital(), patient(born=CHILD), unlinked("g1", -2 * HOUR), again, content())
     assert told(case) == [("g1", "report.ready")]
+
+
+def test_a_joining_that_does_not_say_since_when_links_from_then_on() -> None:
+    again = joined("g1", LinkScope.FULL)
+    case = send(hospital(), patient(born=CHILD), unlinked("g1", -HOUR), again, content())
+    assert told(case) == [("g1", "report.ready")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        (patient(born=ADULT, at=NOW + 900 * DAY), patient(born=CHILD, at=NOW + HOUR)),
+        (guardian(at=NOW + 900 * DAY), unlinked("g1", HOUR)),
+        (joined("g1", LinkScope.FULL, at=NOW + 900 * DAY), unlinked("g1", HOUR)),
+        (
+            joined("g1", LinkScope.FULL, since=NOW + 900 * DAY, at=NOW),
+            unlinked("g1", HOUR),
+        ),
+        (consent(False, "p1", 900 * DAY), consent(True, "p1", HOUR)),
+    ],
+)
+def test_a_fact_from_the_future_gives_way_to_what_is_told_after_it(
+    wrong: Event, right: Event
+) -> None:
+    case, plain = hospital(), hospital()
+    for known in (case, plain):
+        known.event(patient())
+    case.event(wrong, time=NOW)
+    for known in (case, plain):
+        known.event(right)
+        send(known, content())
+    assert told(case) == told(plain)
+    assert may(case, GUARDIAN) is may(plain, GUARDIAN)
 
 
 def test_a_withdrawn_consent_stops_pushes_to_that_person_only() -> None:
@@ -251,7 +303,7 @@ def test_the_later_of_two_decisions_on_consent_holds(
 
 
 def test_consent_given_on_joining_counts() -> None:
-    case = send(hospital(), patient(), consent(False), joined("p1"), content())
+    case = send(hospital(), patient(), consent(False), joined("p1", at=NOW + 2 * HOUR), content())
     assert told(case) == [("p1", "report.ready")]
 
 

@@ -82,7 +82,7 @@ def test_a_push_expires_counted_from_when_the_report_was_issued() -> None:
 
 def test_a_report_from_the_future_is_told_from_now() -> None:
     case = known()
-    case.event(content(at=NOW + 900 * DAY))
+    case.event(content(at=NOW + 900 * DAY), time=NOW)
     (push,) = case.events(NotificationRequested)
     assert push.event_time == NOW
 

@@ -11,7 +11,17 @@ from libs.common.decision import Refusal
 from libs.common.events import Hold, ReportKind, ReportStatus
 from services.reports.domain.report import Status, Why
 from services.reports.domain.standing import FINAL, STANDING, VOID, Bar, bars
-from tests.unit.reports.given import HOUR, NOW, content, hospital, patient, report, told, withdrawn
+from tests.unit.reports.given import (
+    DAY,
+    HOUR,
+    NOW,
+    content,
+    hospital,
+    patient,
+    report,
+    told,
+    withdrawn,
+)
 
 #: How a fact raises each bar, and what the highest one says.
 RAISED: dict[Bar, dict[str, Any]] = {
@@ -88,7 +98,7 @@ def test_an_older_version_is_kept_and_changes_nothing() -> None:
 def test_of_one_version_what_was_issued_later_holds_however_it_was_published() -> None:
     for order in (1, -1):
         case = hospital()
-        late = (content(title="issued later", at=NOW + HOUR), NOW)
+        late = (content(title="issued later", at=NOW + HOUR), NOW + HOUR)
         early = (content(title="issued earlier", at=NOW), NOW + 2 * HOUR)
         for event, published in (late, early)[::order]:
             case.event(event, time=published)
@@ -107,6 +117,23 @@ def test_a_withdrawal_covers_its_version_and_all_before(version: int, closed: bo
 def test_an_older_withdrawal_opens_nothing_that_a_newer_one_closed() -> None:
     case = hospital()
     case.event(content(at=NOW + HOUR), time=NOW + 3 * HOUR)
-    case.event(withdrawn(at=NOW + 2 * HOUR), time=NOW)
+    case.event(withdrawn(at=NOW + 2 * HOUR), time=NOW + 2 * HOUR)
     case.event(withdrawn(at=NOW), time=NOW)
     assert report(case).status is Status.WITHDRAWN
+
+
+def test_what_was_issued_in_the_future_gives_way_to_a_correction() -> None:
+    case = hospital()
+    case.event(content(at=NOW + 900 * DAY), time=NOW)
+    case.event(content(title="corrected", corrected=True, at=NOW + HOUR))
+    head = report(case).head
+    assert head is not None and head.title == "corrected"
+
+
+def test_a_withdrawal_from_the_future_leaves_room_for_a_new_version() -> None:
+    case = hospital()
+    case.event(content())
+    case.event(withdrawn(at=NOW + 900 * DAY), time=NOW)
+    assert report(case).status is Status.WITHDRAWN
+    case.event(content(2, at=NOW + HOUR))
+    assert report(case).status is Status.RELEASED
