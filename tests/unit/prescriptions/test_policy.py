@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from libs.common.http.words import without_text
 from services.prescriptions.api.acting import TEXTS
 from services.prescriptions.domain.documents import Reason
+from services.prescriptions.domain.eligibility import is_of
 from services.prescriptions.domain.policy import RenewalPolicies, Rules
 from tests.unit.prescriptions.given import DAY, NOW, hospital, policies, reason
 
@@ -43,6 +44,12 @@ def test_every_rule_has_a_reason_of_its_own_that_the_code_knows() -> None:
         reasons = [getattr(version.rules, name).reason for name in Rules.model_fields]
         assert len(set(reasons)) == len(reasons)
         assert set(reasons) <= set(Reason)
+
+
+@pytest.mark.parametrize("code", ["N05BA12", "N03AX22", "R05FA02", "A08AA01", "A07DA01"])
+def test_controlled_medicines_are_never_renewed_online_whenever_they_were_listed(code: str) -> None:
+    never = policies().at(NOW).rules.never_classes.parameters.classes
+    assert any(is_of(code, c.atc) for c in (never["narcotic"], never["psychotropic"]))
 
 
 def test_the_words_hold_the_figures() -> None:
