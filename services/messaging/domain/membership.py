@@ -3,8 +3,9 @@
 ``group.opened`` and ``member.joined`` have no order. The opening posts the rules and the
 education sheets once, pinned, for all who ever join; each new member gets a welcome of
 their own, which says that this is no emergency service. Whoever joined before the opening
-was known is welcomed with it. All of these messages have ids that follow from the group
-and the member, so nothing is posted twice.
+was known is welcomed with it, and staff are told of what was asked until then. All of
+these messages have ids that follow from the group and the member, so nothing is posted
+twice.
 
 Who left or moved loses the group at once; what they wrote stays. Doctor and nurse of the
 programme are members from the opening and keep the group.
@@ -20,6 +21,7 @@ from libs.common.decision import (
     Common,
     Decision,
     Document,
+    Emit,
     Env,
     Input,
     Need,
@@ -36,8 +38,15 @@ from libs.common.events import (
     MemberMoved,
 )
 from services.messaging.domain.group import SPEAKS_AS, STAFF_ROLES, Group, Member
-from services.messaging.domain.message import Message, Posting, sheet_message_id, welcome_id
+from services.messaging.domain.message import (
+    Message,
+    Posting,
+    QuestionStatus,
+    sheet_message_id,
+    welcome_id,
+)
 from services.messaging.domain.policy import Policy
+from services.messaging.domain.talking import tell_staff
 
 #: A sheet that programmes name and the policies lack: the group works without it.
 SHEET_MISSING = "sheet_missing"
@@ -53,6 +62,9 @@ def needs_opened(input: Input, state: State) -> Iterator[Need]:
     yield Need(Member, "group_id", event.group_id)
     for member in state.where(Member, "group_id", event.group_id):
         yield Need(Message, "id", welcome_id(input.hospital, event.group_id, member.id))
+    known = state.get(Group, event.group_id)
+    if known is None or known.opened_at is None:
+        yield Need(Message, "group_id", event.group_id)  # few: what was said before the opening
 
 
 def decide_opened(input: Input, state: State, env: Env) -> Answer:
@@ -79,7 +91,17 @@ def decide_opened(input: Input, state: State, env: Env) -> Answer:
     posting.group = posting.group.but(pinned=tuple(m.id for m in posting.messages))
     present = [m for m in state.where(Member, "group_id", group.id) if m.active]
     missing |= not _welcome(posting, present, state, env)
-    return _posted(posting, _staff(event, input.hospital), missing, "opened")
+    told = [e for q in _unanswered(known, state) for e in tell_staff(q, posting.group, env)]
+    return _posted(posting, _staff(event, input.hospital), missing, "opened", told)
+
+
+def _unanswered(known: Group | None, state: State) -> list[Message]:
+    """What was asked before the group's staff were known."""
+    if known is None:
+        return []
+    said = state.where(Message, "group_id", known.id)
+    asked = [m for m in said if m.question is QuestionStatus.UNANSWERED]
+    return sorted(asked, key=lambda m: m.number)
 
 
 def _staff(event: GroupOpened, hospital: str) -> list[Member]:
@@ -121,6 +143,9 @@ def decide_joined(input: Input, state: State, env: Env) -> Answer:
     known = state.get(Member, event.member_id)
     if known is not None and event.joined_at <= known.as_of:
         return Refusal(Common.STALE)
+    if known is not None and known.active and event.invitation_id is None:
+        # On account of one more patient: the place is taken already, and stays as it is.
+        return Decision(changes=(known.but(as_of=event.joined_at),), note="joined_before")
     member = _placed(input, event.joined_at, active=True).but(relationship=event.relationship)
     return _into_group(input, member, state, env, "joined")
 
@@ -186,10 +211,16 @@ def _welcome(posting: Posting, members: Iterable[Member], state: State, env: Env
     return True
 
 
-def _posted(posting: Posting, members: Iterable[Document], missing: bool, note: str) -> Decision:
+def _posted(
+    posting: Posting,
+    members: Iterable[Document],
+    missing: bool,
+    note: str,
+    told: Iterable[Emit] = (),
+) -> Decision:
     return Decision(
         changes=(posting.group, *members, *posting.messages),
-        events=posting.events,
+        events=[*posting.events, *told],
         note=SHEET_MISSING if missing else note,
     )
 

@@ -73,11 +73,12 @@ def decide_named(input: Input, state: State, _env: Env) -> Answer:
 
 
 def _named(input: Input) -> tuple[str, str, datetime]:
+    """Whom, how, and since when; no later than the event itself, or no other name would come."""
     event: Any = input.data  # a patient's or practitioner's record, or a guardian's link
     if isinstance(event, GuardianLinked):
-        return event.person_id, event.contact.name, event.linked_at
+        return event.person_id, event.contact.name, min(event.linked_at, input.time)
     id = event.patient_id if hasattr(event, "patient_id") else event.practitioner_id
-    return id, event.name, event.updated_at
+    return id, event.name, min(event.updated_at, input.time)
 
 
 def needs_merged(input: Input, state: State) -> Iterator[Need]:
@@ -89,7 +90,8 @@ def decide_merged(input: Input, state: State, _env: Env) -> Answer:
     """Both sides become one person; whose record never went, or went first, survives."""
     event: PatientMerged = input.data
     gone = _person(input, state, event.patient_id)
-    gone = gone.but(merged_at=max(event.merged_at, gone.merged_at or _NEVER))
+    merged_at = min(event.merged_at, input.time)
+    gone = gone.but(merged_at=max(merged_at, gone.merged_at or _NEVER))
     stays = _person(input, state, event.survivor_id)
     together = {
         p.id: p

@@ -132,8 +132,13 @@ def may_see(message: Message, group: Group, reader: Voice) -> bool:
 
 
 def _asked(message: Message, group: Group, env: Env) -> list[Emit]:
-    policy: Policy = env.policy
     fact = QuestionAsked(**_question(message))
+    return [Emit(fact, about=message), *tell_staff(message, group, env)]
+
+
+def tell_staff(message: Message, group: Group, env: Env) -> list[Emit]:
+    """Of a question; before the opening is known there are none, so it tells them then."""
+    policy: Policy = env.policy
     told = [
         NotificationRequested(
             notification_id=derived_id(QUESTION_ASKED, message.id, s.practitioner_id),
@@ -146,7 +151,7 @@ def _asked(message: Message, group: Group, env: Env) -> list[Emit]:
         )
         for s in group.staff
     ]
-    return [Emit(fact, about=message), *map(Emit, told)]
+    return [*map(Emit, told)]
 
 
 def _answered(question: Message, env: Env) -> list[Emit]:

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.decision import Actor, Decision, Refusal
-from libs.common.events import Event, GroupClosed, MemberRole, MessageKind, MessagePosted
+from libs.common.events import (
+    Event,
+    GroupClosed,
+    MemberRole,
+    MessageKind,
+    MessagePosted,
+    NotificationRequested,
+    QuestionAsked,
+)
 from services.messaging.domain.group import Group, Member, voice
 from services.messaging.domain.message import Message
 from tests.support.rules import Case
@@ -67,6 +75,36 @@ def test_doctor_and_nurse_are_members_from_the_opening() -> None:
     ]
     for actor in (DOCTOR, NURSE):
         assert isinstance(say(case, actor, "Good morning"), Decision)
+
+
+def test_what_was_asked_before_the_opening_is_told_to_staff_with_it() -> None:
+    case = hospital()
+    case.event(joined())
+    say(case, MEMBER, "May I fly?")
+    say(case, MEMBER, "Thank you", question=False)
+    assert case.events(NotificationRequested) == []
+    case.advance(MINUTE)
+    case.event(opened())
+    told = case.events(NotificationRequested)
+    assert [(n.recipient_id, n.template) for n in told] == [
+        ("dr1", "question.asked"),
+        ("n1", "question.asked"),
+    ]
+    assert {n.event_time for n in told} == {NOW}
+    assert len(case.events(QuestionAsked)) == 1
+
+
+def test_a_member_on_account_of_one_more_patient_keeps_the_place_as_it_is() -> None:
+    case = running()
+    case.event(
+        joined("mother", patient_id="kid", role=MemberRole.GUARDIAN, invitation_id="i1"),
+    )
+    before = messages(case)
+    again = joined("mother", at=NOW + HOUR, patient_id="sister", role=MemberRole.GUARDIAN)
+    case.event(again)
+    member = case.doc(Member, "m-mother")
+    assert member is not None and member.patient_id == "kid"
+    assert messages(case) == before
 
 
 def test_a_joiner_is_welcomed_once_and_told_that_this_is_no_emergency_service() -> None:

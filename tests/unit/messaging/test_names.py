@@ -127,6 +127,15 @@ def test_an_older_name_is_stale() -> None:
     assert person is not None and person.name == "New"
 
 
+def test_a_name_dated_in_the_future_does_not_outlive_the_next_one() -> None:
+    case = hospital()
+    case.event(record("p1", "Wrong", NOW + 1000 * HOUR))
+    case.advance(HOUR)
+    case.event(record("p1", "Right", NOW + HOUR))
+    person = case.doc(Person, "p1")
+    assert person is not None and person.name == "Right"
+
+
 @pytest.mark.parametrize("merge_first", [True, False])
 def test_a_merged_person_keeps_their_group_under_the_new_id(merge_first: bool) -> None:
     case = hospital()
