@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from libs.common import metrics
@@ -70,7 +70,7 @@ def create_app(
     words_of_ours = texts or {}
     app.include_router(_health(not_ready))
     for router in routers:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(openapi.refuse_unknown_parameters)])
     problems.install(app, words_of_ours)
     routes = route_table(app, {**access, **OWN})
     app.state.ports = ports

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 
-from libs.common.http.access import PUBLIC, RouteTable
-from libs.common.http.problems import MEDIA_TYPE, ProblemDetail
+from libs.common.http.access import PUBLIC, ROUTE, Route, RouteTable
+from libs.common.http.problems import MEDIA_TYPE, Fault, Problem, ProblemDetail, safe_name
 
 _SCHEME: Final = "bearer"
 _METHODS: Final = ("get", "put", "post", "delete", "patch")
@@ -70,6 +70,26 @@ def document(app: FastAPI, routes: RouteTable) -> dict[str, Any]:
                 "content": {MEDIA_TYPE: {"schema": {"$ref": _REF}}},
             }
     return found
+
+
+async def refuse_unknown_parameters(request: Request) -> None:
+    """A dependency of every documented route: a misspelt filter must not read as none.
+
+    Pages are not documented, and what a messenger adds to their links is tolerated.
+    """
+    if not request.query_params:
+        return
+    route: Route = request.scope[ROUTE]
+    operation = request.app.openapi()["paths"].get(route.template, {}).get(route.method.lower())
+    if operation is None:
+        return
+    known = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"]
+    strange = [name for name in request.query_params if name not in known]
+    if strange:
+        code = "unknown_parameter" if known else "no_parameter"
+        context = {"known": ", ".join(known)}
+        faults = [Fault("query", safe_name(name), code, context) for name in strange]
+        raise Problem(422, "invalid_request", faults=faults)
 
 
 def _simplify(operation: dict[str, Any]) -> None:

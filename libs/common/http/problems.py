@@ -183,14 +183,14 @@ def _fault(error: Mapping[str, Any]) -> Fault:
     context = error.get("ctx") or {}
     if code == "json_invalid":
         return Fault(str(where), "", code)  # its path is a position, not a field
-    names = [_safe(part) for part in path]
+    names = [safe_name(part) for part in path]
     if where == "body":
         return Fault("body", "".join(f"/{n}" for n in names), code, context)  # JSON Pointer
     return Fault(str(where), ".".join(names), code, context)
 
 
-def _safe(part: object) -> str:
-    # A key of the client's own (an extra field, a dictionary's key) may be anything.
+def safe_name(part: object) -> str:
+    """``part`` if it looks like a field's name: a key of the client's own may be anything."""
     name = str(part)
     return name if _FIELD_NAME.fullmatch(name) else "?"
 

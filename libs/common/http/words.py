@@ -191,6 +191,14 @@ COMMON: Final[Texts] = {
 _FAULTS: Final[Mapping[str, Text]] = {
     "missing": {"zh-CN": "缺少此项", "en": "is required"},
     "extra_forbidden": {"zh-CN": "不接受此项，请去掉", "en": "is not known here; leave it out"},
+    "no_parameter": {
+        "zh-CN": "此地址没有查询参数，请去掉",
+        "en": "is not known here, where there are none; leave it out",
+    },
+    "unknown_parameter": {
+        "zh-CN": "没有这个查询参数，可用的有：{known}",
+        "en": "is not known here; there are {known}",
+    },
     "json_invalid": {
         "zh-CN": "不是有效的 JSON",
         "en": "is not valid JSON",

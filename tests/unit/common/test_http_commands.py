@@ -247,5 +247,7 @@ async def test_a_public_command_has_no_actor_and_the_hospital_it_proved() -> Non
 async def test_a_callers_hospital_can_not_be_overridden() -> None:
     s = sample()
     async with client(s.app, **s.callers.headers("patient"), **{"Idempotency-Key": "k"}) as c:
-        await c.post("/v1/orders/o1/cancellation", params={"hospital": "h9"})
-    assert s.commands.inputs[0].hospital == "h1"
+        answer = await c.post("/v1/orders/o1/cancellation", params={"hospital": "h9"})
+        assert answer.status_code == 422
+        await c.post("/v1/orders/o1/cancellation", headers={"hospital": "h9"})
+    assert [i.hospital for i in s.commands.inputs] == ["h1"]

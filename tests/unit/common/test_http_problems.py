@@ -106,7 +106,10 @@ async def test_no_value_of_the_request_comes_back() -> None:
     s = sample()
     headers = {**s.callers.headers("patient"), "Idempotency-Key": f"a b {secret}"}
     async with client(s.app, **headers) as c:
-        answer = await c.post("/v1/orders", json=body, params={"q": secret})
+        answer = await c.post("/v1/orders", json=body)
+        strange = await c.post("/v1/orders", json=body, params={"q": secret, f"q {secret}": 1})
+    assert strange.status_code == 422
+    assert secret not in strange.text
     assert answer.status_code == 422
     assert len(answer.json()["errors"]) == 7
     assert secret not in answer.text
@@ -212,3 +215,23 @@ def test_header_faults_alone_are_a_400_and_mixed_ones_a_422() -> None:
     assert of_validation([header]).status_code == 400
     assert of_validation([header, body]).status_code == 422
     assert of_validation([header]).faults == [Fault("header", "X-Thing", "missing")]
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "message"),
+    [
+        ("/v1/orders?limt=5", "limt", "is not known here; there are limit, cursor"),
+        ("/v1/orders/o1?x=1", "x", "is not known here, where there are none; leave it out"),
+        ("/v1/orders?=1", "?", "is not known here; there are limit, cursor"),
+    ],
+)
+async def test_a_query_parameter_that_nobody_reads_is_named(
+    path: str, field: str, message: str
+) -> None:
+    s = sample()
+    async with client(s.app, **s.callers.headers("doctor"), **{"Accept-Language": "en"}) as c:
+        answer = await c.get(path)
+        assert (await c.get("/v1/orders?limit=5")).status_code == 200
+    assert answer.status_code == 422
+    (fault,) = answer.json()["errors"]
+    assert (fault["location"], fault["field"], fault["message"]) == ("query", field, message)

@@ -264,6 +264,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "no_link": ("与患者没有关联", "no link to the patient"),
     "backfill": ("历史补录", "a record of the past"),
     # reasons: what could not be handled
+    "unreadable": ("无法读取", "it can't be read"),
     "empty_body": ("空消息", "empty"),
     "too_large": ("过大", "too large"),
     "not_cloudevent": ("不是 CloudEvents 消息", "not a CloudEvent"),
