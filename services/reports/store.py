@@ -115,7 +115,10 @@ class Store:
         held, preliminary = Status.HELD.value, Status.PRELIMINARY.value
         where: dict[str, Any] = {
             "status": {"$in": [held, preliminary]},
-            "$and": [{"$or": theirs}, {"$or": [{"status": held}, {"untold": True}]}],
+            "$and": [
+                {"$or": theirs},
+                {"$or": [{"status": held}, {"untold": True}, {"alarmed": True}]},
+            ],
         }
         if after is not None:
             issued_at, id = after

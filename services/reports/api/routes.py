@@ -97,8 +97,8 @@ async def mine(
 async def held(caller: Caller, store: ReportStore, page: Paging, reads: Reads) -> Any:
     """What waits for my department, or for me, to be released; the oldest first.
 
-    Also critical reports that are not final yet, if nobody could be told of them. For ops
-    only what names neither a department nor who ordered it, and without its title.
+    Also critical reports that are not final yet: a doctor was told, or nobody could be. For
+    ops only what names neither a department nor who ordered it, and without its title.
     """
     after = page.after(tuple[AwareDatetime, str])
     rows = await store.held(caller.hospital, caller.actor, after=after, limit=page.fetch)

@@ -34,6 +34,7 @@ class HeldReport(BaseModel):
     version: int
     issued_at: datetime
     why: Why
+    hold_reason: str | None = Field(description="Why the hospital's system holds it, if it says.")
     untold: bool = Field(description="It is critical, and names nobody who could be told.")
     ordering_practitioner_id: str | None
 
@@ -90,6 +91,7 @@ def held_report(report: Report, actor: Actor) -> HeldReport:
         version=head.number,
         issued_at=head.issued_at,
         why=report.why,
+        hold_reason=head.hold_reason,
         untold=report.untold,
         ordering_practitioner_id=head.ordering_practitioner_id,
     )

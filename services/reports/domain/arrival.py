@@ -1,7 +1,8 @@
 """What does a new fact about a report change, for whom?
 
 A content, a withdrawal or a doctor's release joins what is known, and the status follows
-(``standing.py``). What that changes for people is told in ``settling.py``.
+(``standing.py``). What that changes for people is told in ``settling.py``, for doctors
+in ``alarm.py``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from libs.common.decision import (
     Answer,
     Common,
     Decision,
-    Emit,
     Env,
     Input,
     Need,
@@ -28,6 +28,7 @@ from libs.common.decision import (
     unchanged,
 )
 from libs.common.events import ReportWithdrawn
+from services.reports.domain.alarm import alarm, all_clear, answered
 from services.reports.domain.people import needs_people
 from services.reports.domain.policy import ReportPolicy
 from services.reports.domain.reading import is_treating_staff
@@ -43,7 +44,6 @@ from services.reports.domain.report import (
 )
 from services.reports.domain.settling import settled
 from services.reports.domain.standing import with_standing
-from services.reports.domain.telling import tell_doctor, tell_readers
 
 #: The note of a decision about a critical report that names nobody who could be told.
 UNTOLD: Final = "critical_untold"
@@ -96,8 +96,11 @@ def decide_content(input: Input, state: State, env: Env) -> Answer:
             backfill=env.now >= policy.told_until(occurred),
         )
     )
-    after, to_doctor = tell_doctor(after, policy, env.now)
-    decision = settled(before, after, state, env, more=(stored,), emits=to_doctor)
+    at = min(head.issued_at, env.now)
+    after, no_longer = all_clear(after, policy, at)
+    after, to_doctor = alarm(after, policy, env.now)
+    emits = (*no_longer, *to_doctor)
+    decision = settled(before, after, state, env, at, more=(stored,), emits=emits)
     return replace(decision, note=UNTOLD) if after.untold else decision
 
 
@@ -135,12 +138,9 @@ def decide_withdrawn(input: Input, state: State, env: Env) -> Answer:
             withdrawn_issued=_later(before.withdrawn_issued, at),
             withdrawn_published=_later(before.withdrawn_published, in_ms(input.time)),
         )
-    after = with_standing(after)
-    to_readers: list[Emit] = []
-    if before.shown is not None and after.shown is None:
-        policy: ReportPolicy = env.policy.at(env.now)
-        to_readers = tell_readers(before, before.shown, policy, min(at, env.now))
-    return settled(before, after, state, env, emits=to_readers)
+    at = min(at, env.now)
+    after, no_longer = all_clear(with_standing(after), env.policy.at(env.now), at)
+    return settled(before, after, state, env, at, emits=no_longer)
 
 
 def needs_release(input: Input, state: State) -> Iterator[Need]:
@@ -163,9 +163,9 @@ def decide_release(input: Input, state: State, env: Env) -> Answer:
         return Decision(result=_answer(before), note="released_before")
     if before.status is not Status.HELD or before.why is Why.HELD:
         return Refusal(_REFUSED[before.status])
-    cleared = (*before.cleared, before.head.edition)
+    cleared = (*before.cleared, before.head.issue)
     after = with_standing(before.but(cleared=cleared, occurred_at=env.now, backfill=False))
-    decision = settled(before, after, state, env)
+    decision = settled(before, answered(after), state, env, env.now)
     return replace(decision, result=_answer(after))
 
 

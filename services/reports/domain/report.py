@@ -84,6 +84,7 @@ class Head(BaseModel):
     title: Sensitive[str]
     status: ReportStatus
     on_hold: bool
+    hold_reason: str | None = None
     critical: bool
     talk_first: bool
     ordering_practitioner_id: str | None = None
@@ -94,6 +95,11 @@ class Head(BaseModel):
     @property
     def rank(self) -> Rank:
         return (self.number, self.issued_at, self.published_at, self.content_id)
+
+    @property
+    def issue(self) -> str:
+        """What a doctor has seen who releases it: the edition as it was issued then."""
+        return f"{self.edition}@{int(self.issued_at.timestamp() * 1000)}"
 
     @classmethod
     def of(cls, input: Input, policy: ReportPolicy) -> Head:
@@ -107,6 +113,7 @@ class Head(BaseModel):
             issued_at=when(input, event.issued_at),
             published_at=in_ms(input.time),
             on_hold=event.hold.on,
+            hold_reason=event.hold.reason,
             critical=event.critical or policy.is_critical(interpretations),
             talk_first=policy.is_talked_of_first(event.kind, codes),
             **event.model_dump(
@@ -164,6 +171,24 @@ class Person(BaseModel):
     person_id: str
 
 
+class AlarmStatus(StrEnum):
+    OPEN = "open"
+    ANSWERED = "answered"  # a doctor has released the report
+    OVER = "over"  # the doctor was told that it no longer holds
+
+
+class Alarm(BaseModel):
+    """A doctor was told that the edition ``of`` is critical; ``edition`` tells it from others."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    edition: str
+    of: str
+    patient_id: str
+    person_id: str
+    status: AlarmStatus = AlarmStatus.OPEN
+
+
 class Report(Document):
     """One report: what is known of it, who was told, who has seen it."""
 
@@ -182,7 +207,7 @@ class Report(Document):
     #: Contents issued, or published, up to these moments are withdrawn.
     withdrawn_issued: datetime | None = None
     withdrawn_published: datetime | None = None
-    #: Editions that a doctor has released (critical, or to be talked of first).
+    #: Issues that a doctor has released (critical, or to be talked of first).
     cleared: tuple[str, ...] = ()
     releases: tuple[Release, ...] = ()
     #: The time from which telling people counts, not the time of a replay; and whether
@@ -191,8 +216,12 @@ class Report(Document):
     backfill: bool = False
     #: The patient, while more people may come to be told of the released edition.
     open_for: str | None = None
+    #: How often what was shown was taken from its patient's side.
+    recalls: int = 0
     told: tuple[Person, ...] = ()
-    doctor_told: tuple[str, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    #: A doctor was told, and has not released it yet.
+    alarmed: bool = False
     #: The head is critical and names nobody who could be told: lists are all there is.
     untold: bool = False
     seen: tuple[Person, ...] = ()
@@ -201,6 +230,10 @@ class Report(Document):
     def shown(self) -> Head | None:
         """What the patient's side sees now."""
         return self.head if self.status is Status.RELEASED else None
+
+    def telling(self, head: Head) -> str:
+        """Of what people are told once: an edition, and anew after it was taken from them."""
+        return f"{head.edition}/{self.recalls}" if self.recalls else head.edition
 
     def was_shown_to(self, patients: frozenset[str]) -> bool:
         return any(r.patient_id in patients for r in self.releases)

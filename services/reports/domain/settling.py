@@ -1,8 +1,8 @@
 """What follows when what is known of a report has changed?
 
 What the patient's side saw before and sees after decides what is published: *released*
-when something new is shown, *recalled* when what was shown no longer is. A backfill is
-released as well, without telling anybody.
+when something new is shown, *recalled* when what was shown no longer is, whatever the
+cause; who had read that is warned. A backfill is released as well, without telling anybody.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from libs.common.events import ResultRecalled, ResultReleased
 from services.reports.domain.people import people
 from services.reports.domain.policy import ReportPolicy
 from services.reports.domain.report import Head, Release, Report
-from services.reports.domain.telling import call_off, closing, tell
+from services.reports.domain.telling import call_off, closing, tell, tell_readers
 
 
 def settled(
@@ -23,14 +23,21 @@ def settled(
     after: Report,
     state: State,
     env: Env,
+    at: datetime,
     *,
     more: Sequence[Document] = (),
     emits: Sequence[Emit] = (),
 ) -> Decision:
-    """``after`` with all that follows from ``before`` -> ``after``."""
+    """``after`` with all that follows from what happened ``at``: ``before`` -> ``after``."""
     policy: ReportPolicy = env.policy.at(env.now)
-    facts = _recalled(before, after, env.now)
-    shown = after.shown
+    old, shown = before.shown, after.shown
+    facts: list[Emit] = []
+    if old is not None and (shown is None or after.patient_id != before.patient_id):
+        facts = _recalled(before, old, after, env.now)
+        facts += tell_readers(before, old, policy, min(at, env.now))
+        after = after.but(recalls=before.recalls + 1)
+    elif old is not None and shown is not None and old.edition != shown.edition:
+        facts = call_off(before, old, "replaced", env.now)
     if shown is not None and _shows_anew(before, after):
         facts.append(_released(after, shown, env.now))
         release = Release(edition=shown.edition, patient_id=after.patient_id, at=env.now)
@@ -69,13 +76,8 @@ def _released(report: Report, head: Head, now: datetime) -> Emit:
     return Emit(fact, about=report)
 
 
-def _recalled(before: Report, after: Report, now: datetime) -> list[Emit]:
-    """What was shown no longer is, or is replaced, or turns out to be another patient's."""
-    old, new = before.shown, after.shown
-    if old is None:
-        return []
-    if new is not None and after.patient_id == before.patient_id:
-        return [] if new.edition == old.edition else call_off(before, old, "replaced", now)
+def _recalled(before: Report, old: Head, after: Report, now: datetime) -> list[Emit]:
+    """What was shown no longer is, or turns out to be another patient's."""
     reason = str(after.why or "other_patient")
     fact = ResultRecalled(
         report_id=before.id,

@@ -54,7 +54,7 @@ def bars(report: Report) -> frozenset[Bar]:
     head = report.head
     if head is None:
         return frozenset({Bar.WITHDRAWN})
-    cleared = head.edition in report.cleared
+    cleared = head.issue in report.cleared
     standing = {
         Bar.WITHDRAWN: _is_withdrawn(report, head),
         Bar.VOID: head.status in VOID,

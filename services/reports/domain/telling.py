@@ -1,9 +1,9 @@
 """Who is told that a report can be read, and in which words?
 
-Each person once per edition, by notify, which alone knows channels and contacts. A text
-never carries a result, and not even the report's title, which may say as much: only its
-kind. Nobody is told when telling is over (the policy's days since it happened), so
-neither a backfill nor a replay wakes anybody.
+Each person once per edition, and anew after it was recalled, by notify, which alone knows
+channels and contacts. A text never carries a result, and not even the report's title,
+which may say as much: only its kind. Nobody is told when telling is over (the policy's
+days since it happened), so neither a backfill nor a replay wakes anybody.
 
 While the patient is unknown nobody is told: it might be a child. The report stays *open*
 for what is still to come; so does a child's, whose guardians become known one by one. A
@@ -35,13 +35,12 @@ from libs.common.decision import (
 from libs.common.events import NotificationCancelled, NotificationRequested, Urgency
 from services.reports.domain.people import People
 from services.reports.domain.policy import ReportPolicy
-from services.reports.domain.report import Head, Person, Report, Status
+from services.reports.domain.report import Head, Person, Report
 
 TELLING_ENDED: Final = "report.telling_ended"
 
 READY: Final = "report.ready"
 CORRECTED: Final = "report.corrected"
-CRITICAL: Final = "report.critical"
 WITHDRAWN: Final = "report.withdrawn"
 
 
@@ -51,10 +50,10 @@ class TellingEnded(BaseModel):
     report_id: str
 
 
-def notification_id(report: Report, edition: str, person_id: str, template: str) -> str:
+def notification_id(report: Report, telling: str, person_id: str, template: str) -> str:
     # "Corrected" is a way of saying "ready": of one edition a person is told one of them.
     purpose = READY if template == CORRECTED else template
-    return derived_id(purpose, report.hospital, report.id, edition, person_id)
+    return derived_id(purpose, report.hospital, report.id, telling, person_id)
 
 
 def tell(
@@ -64,88 +63,73 @@ def tell(
     head, occurred = report.shown, report.occurred_at
     if head is None or occurred is None or now >= policy.told_until(occurred):
         return report.but(open_for=None), []
-    audience = audience_of.audience(policy, now)
-    told = {audience_of.now_is(p.person_id) for p in report.told if p.edition == head.edition}
+    audience, telling = audience_of.audience(policy, now), report.telling(head)
+    told = {audience_of.now_is(p.person_id) for p in report.told if p.edition == telling}
     fresh = [p for p in audience.persons if p not in told]
     replaces = any(
         r.patient_id == report.patient_id and r.edition != head.edition for r in report.releases
     )
     template = CORRECTED if replaces else READY
-    emits = [_request(report, head, p, template, occurred, policy) for p in fresh]
+    emits = [request(report, telling, p, template, occurred, policy) for p in fresh]
     changed: Report = report.but(
-        told=(*report.told, *(Person(edition=head.edition, person_id=p) for p in fresh)),
+        told=(*report.told, *(Person(edition=telling, person_id=p) for p in fresh)),
         open_for=None if audience.complete else report.patient_id,
     )
     return changed, emits
 
 
-def tell_doctor(report: Report, policy: ReportPolicy, now: datetime) -> tuple[Report, list[Emit]]:
-    """A critical report, final or not: a doctor is told, once per edition.
-
-    The one who ordered it or, if it does not say, the one on duty in its department. Where
-    there is none either the report is *untold*: staff and ops find it on their lists.
-    """
-    head, occurred = report.head, report.occurred_at
-    known: Report = report.but(untold=False)
-    if head is None or occurred is None or report.status is Status.WITHDRAWN:
-        return known, []
-    if not head.critical or report.backfill:
-        return known, []
-    if head.edition in report.doctor_told or head.edition in report.cleared:
-        return known, []
-    doctor = policy.told_of_critical(head.ordering_practitioner_id, head.department_code)
-    if doctor is None:
-        return report.but(untold=True), []
-    emit = _request(report, head, doctor, CRITICAL, occurred, policy)
-    return known.but(doctor_told=(*report.doctor_told, head.edition)), [emit]
-
-
 def call_off(report: Report, head: Head, reason: str, now: datetime) -> list[Emit]:
     """What was asked of notify about ``head`` and is still under way shall not be told."""
+    telling = report.telling(head)
     return [
-        Emit(
-            NotificationCancelled(
-                notification_id=notification_id(report, head.edition, p.person_id, READY),
-                recipient_id=p.person_id,
-                reason=reason,
-                cancelled_at=now,
-            )
-        )
+        cancel(notification_id(report, telling, p.person_id, READY), p.person_id, reason, now)
         for p in report.told
-        if p.edition == head.edition
+        if p.edition == telling
     ]
 
 
-def tell_readers(
-    report: Report, head: Head, policy: ReportPolicy, withdrawn_at: datetime
-) -> list[Emit]:
-    """Who has read what is withdrawn now must know that it no longer holds."""
+def tell_readers(report: Report, head: Head, policy: ReportPolicy, at: datetime) -> list[Emit]:
+    """Who has read what is no longer shown since ``at`` must know that it no longer holds."""
     return [
-        _request(report, head, p.person_id, WITHDRAWN, withdrawn_at, policy)
+        request(report, report.telling(head), p.person_id, WITHDRAWN, at, policy)
         for p in report.seen
         if p.edition == head.edition
     ]
 
 
-def _request(
+def cancel(id: str, person_id: str, reason: str, now: datetime) -> Emit:
+    return Emit(
+        NotificationCancelled(
+            notification_id=id, recipient_id=person_id, reason=reason, cancelled_at=now
+        )
+    )
+
+
+def request(
     report: Report,
-    head: Head,
+    telling: str,
     person_id: str,
     template: str,
     occurred: datetime,
     policy: ReportPolicy,
+    *,
+    to_staff: bool = False,
 ) -> Emit:
-    id = notification_id(report, head.edition, person_id, template)
-    critical = template == CRITICAL
+    """Ask notify to tell ``person_id``, by ``telling`` once of each thing.
+
+    Staff are told of danger values only: at once, and whatever a patient consents to.
+    """
+    assert report.head is not None  # of what is unknown nobody is told
+    id = notification_id(report, telling, person_id, template)
     return Emit(
         NotificationRequested(
             notification_id=id,
             recipient_id=person_id,
             patient_id=report.patient_id,
             template=template,
-            parameters={"kind": head.kind.value, "report_id": report.id},
-            urgency=Urgency.CRITICAL if critical else Urgency.ROUTINE,
-            health_data=not critical,  # whose consent it is: a doctor is told all the same
+            parameters={"kind": report.head.kind.value, "report_id": report.id},
+            urgency=Urgency.CRITICAL if to_staff else Urgency.ROUTINE,
+            health_data=not to_staff,
             dedupe_key=id,
             event_time=occurred,
             expires_at=policy.told_until(occurred),

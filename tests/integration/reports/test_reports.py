@@ -247,6 +247,21 @@ async def test_what_names_nobody_is_listed_for_ops_without_its_title(reports: Ru
         assert [(r["id"], r["title"]) for r in rows] == [("r5", "Metabolic panel")]
 
 
+async def test_a_doctor_finds_what_was_told_as_critical_before_it_is_final(
+    reports: Running,
+) -> None:
+    early = ReportStatus.PRELIMINARY
+    await reports.publish(
+        content(reports, "r1", critical=True, status=early),
+        content(reports, "r2", status=early),
+    )
+    for id in ("r1", "r2"):
+        await status(reports, id, "preliminary")
+    async with reports.client("doctor", person="dr1", departments=["CARDIO"]) as doctor:
+        (row,) = (await doctor.get("/v1/held-reports")).json()["items"]
+        assert (row["id"], row["why"], row["title"]) == ("r1", "preliminary", "Metabolic panel")
+
+
 async def test_a_report_before_its_patient_is_told_when_the_patient_is_known(
     reports: Running,
 ) -> None:

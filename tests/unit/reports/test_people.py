@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,14 @@ from libs.common.events import (
     ConsentWithdrawn,
     Event,
     GuardianUnlinked,
+    Hold,
     LinkScope,
     MemberJoined,
     MemberRole,
     NotificationRequested,
     PatientMerged,
+    ReportKind,
+    ReportStatus,
     ResultViewed,
 )
 from services.reports.domain.people import Patient, People, RelatedPerson
@@ -475,6 +479,46 @@ def test_who_has_read_a_report_is_told_that_it_was_withdrawn() -> None:
     view(case, PATIENT)
     send(case, withdrawn(at=NOW + HOUR))
     assert told(case) == [("p1", "report.ready"), ("p1", "report.withdrawn")]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"status": ReportStatus.ENTERED_IN_ERROR},
+        {"status": ReportStatus.CANCELLED},
+        {"status": ReportStatus.PRELIMINARY},
+        {"corrected": True, "hold": Hold(on=True)},
+        {"corrected": True, "critical": True},
+        {"corrected": True, "kind": ReportKind.PATHOLOGY},
+        {"corrected": True, "patient_id": "p2"},
+    ],
+)
+def test_who_has_read_what_is_no_longer_shown_is_warned(wrong: dict[str, Any]) -> None:
+    case = send(hospital(), patient(), patient("p2"), guardian("g1"), content())
+    view(case, PATIENT)
+    send(case, content(2, at=NOW + HOUR, **wrong))
+    warnings = [n for n in case.events(NotificationRequested) if n.template == "report.withdrawn"]
+    assert [(n.recipient_id, n.patient_id) for n in warnings] == [("p1", "p1")]
+    assert warnings[0].health_data
+
+
+def test_who_has_read_what_was_corrected_is_told_of_the_correction_only() -> None:
+    case = send(hospital(), patient(), content())
+    view(case, PATIENT)
+    send(case, content(2, corrected=True, at=NOW + HOUR))
+    assert told(case) == [("p1", "report.ready"), ("p1", "report.corrected")]
+
+
+def test_what_was_taken_away_and_is_shown_again_is_told_again_and_taken_away_again() -> None:
+    case = send(hospital(), patient(), content())
+    view(case, PATIENT)
+    for hours in (1, 3):
+        send(case, content(hold=Hold(on=True), at=NOW + hours * HOUR))
+        send(case, content(at=NOW + (hours + 1) * HOUR))
+    ready, gone = ("p1", "report.ready"), ("p1", "report.withdrawn")
+    assert told(case) == [ready, gone, ready, gone, ready]
+    ids = [n.notification_id for n in case.events(NotificationRequested)]
+    assert len(set(ids)) == len(ids)
 
 
 def test_a_view_of_what_was_just_replaced_is_stale() -> None:

@@ -10,6 +10,7 @@ import pytest
 from libs.common.audit import Outcome
 from libs.common.auth import Role
 from libs.common.decision import Actor
+from libs.common.events import Hold
 from libs.common.http.problems import Problem
 from services.reports.api.routes import ACCESS, mine
 from services.reports.api.views import held_report
@@ -61,6 +62,15 @@ def test_the_list_of_what_is_held_shows_its_title_only_to_who_may_read_it() -> N
     ops = Actor("ops1", frozenset({"ops"}), frozenset({"cardiology"}))
     assert held_report(report(case), DOCTOR).title == "Metabolic panel"
     assert [held_report(report(case), a).title for a in (ops, OTHER_DOCTOR)] == [None, None]
+
+
+@pytest.mark.parametrize("reason", ["unpaid", None])
+def test_the_list_of_what_is_held_says_why_the_hospital_holds_it(reason: str | None) -> None:
+    case = hospital()
+    case.event(patient())
+    case.event(content(hold=Hold(on=True, reason=reason)))
+    shown = held_report(report(case), DOCTOR)
+    assert (shown.why, shown.hold_reason) == ("held", reason)
 
 
 def test_ops_lists_what_is_held_and_opens_nothing() -> None:

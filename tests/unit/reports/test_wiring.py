@@ -17,7 +17,7 @@ from libs.common.events import Event, Hold, ReportKind, ReportStatus
 from libs.common.http.words import without_text
 from libs.common.mongo import CollectionSpec
 from services.reports.api.routes import TEXTS
-from services.reports.domain import telling
+from services.reports.domain import alarm, telling
 from services.reports.domain.arrival import Reason
 from services.reports.domain.people import Patient
 from services.reports.domain.policy import ReportPolicies
@@ -36,7 +36,8 @@ def test_notify_has_a_text_for_whatever_reports_asks_it_to_tell() -> None:
     known: set[str] = set()
     for file in Path("policies/templates").glob("*.yaml"):
         known |= yaml.safe_load(file.read_text(encoding="utf-8"))["templates"].keys()
-    assert {telling.READY, telling.CORRECTED, telling.CRITICAL, telling.WITHDRAWN} <= known
+    asked = {telling.READY, telling.CORRECTED, telling.WITHDRAWN}
+    assert asked | {alarm.CRITICAL, alarm.CORRECTED, alarm.WITHDRAWN} <= known
 
 
 def test_reports_reads_the_topics_of_the_events_that_it_handles() -> None:
@@ -110,7 +111,7 @@ def test_a_misspelt_rule_is_a_mistake(tmp_path: Path) -> None:
 
 #: What queries ask for besides the fields of indexes.
 ASKED: dict[type[Document], set[str]] = {
-    Report: {"status", "department_code", "ordering_practitioner_id", "untold"},
+    Report: {"status", "department_code", "ordering_practitioner_id", "untold", "alarmed"},
 }
 
 
