@@ -7,7 +7,6 @@ from libs.common.events import (
     GuardianLinked,
     GuardianUnlinked,
     MemberJoined,
-    MemberLeft,
     PatientDeceased,
     PatientMerged,
     PatientRegistered,
@@ -49,7 +48,6 @@ HANDLERS: dict[str, Handler] = {
     GuardianUnlinked.TYPE: Handler(GuardianUnlinked, records.needs_care, records.decide_unlinked),
     # enrollment.events
     MemberJoined.TYPE: Handler(MemberJoined, records.needs_care, records.decide_joined),
-    MemberLeft.TYPE: Handler(MemberLeft, records.needs_care, records.decide_left),
     # commands
     REQUEST: Handler(request.RefillRequest, request.needs_request, request.decide_request),
     DOCTOR_DECISION: Handler(doctor.DoctorDecision, doctor.needs_decision, doctor.decide),

@@ -2,7 +2,7 @@
 
 A merge of records is an alias that is resolved here, for patients and for persons who
 act; keys are never rewritten. A patient acts for themselves, another person by a link
-of the hospital's or one that a membership proves, as long as it lasts.
+of the hospital's or one that a membership proved, until the hospital or its date ends it.
 """
 
 from __future__ import annotations
@@ -56,14 +56,18 @@ def may_act(care: PatientCare, ids: frozenset[str], now: datetime, policy: Renew
     if is_patient(care, ids):
         return True
     theirs = [link for link in care.links if link.person_id in ids]
-    cut = {link.person_id: link.since for link in theirs if link.origin == HOSPITAL and link.ended}
+    told = [link for link in theirs if link.origin == HOSPITAL]
+    # Of what the hospital tells of any of these ids the latest holds, and what it ended is
+    # ended, whichever way it had been proved before.
+    latest = max(told, key=lambda link: (link.since, link.ended), default=None)
+    proofs = [latest, *(link for link in theirs if link.origin != HOSPITAL)]
+    ended_at = latest.since if latest is not None and latest.ended else None
     return any(
-        not link.ended
+        (ended_at is None or ended_at < link.since)
         and (link.valid_until is None or now < link.valid_until)
         and not link.scope.isdisjoint(policy.rules.authority.parameters.scopes)
-        # What the hospital ended is ended, whichever way it had been proved before.
-        and not (link.person_id in cut and link.since <= cut[link.person_id])
-        for link in theirs
+        for link in proofs
+        if link is not None
     )
 
 

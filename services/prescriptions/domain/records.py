@@ -7,6 +7,7 @@ are one person, and who may act for whom.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from libs.common.decision import (
     Answer,
@@ -25,7 +26,6 @@ from libs.common.events import (
     GuardianUnlinked,
     LinkScope,
     MemberJoined,
-    MemberLeft,
     MemberRole,
     PatientDeceased,
     PatientMerged,
@@ -52,9 +52,10 @@ def decide_record(input: Input, state: State, env: Env) -> Answer:
     known = patient(state, input.hospital, told.patient_id)
     if known.id != told.patient_id:
         return Decision(note="merged_record")  # the survivor's record is the one that holds
-    if known.recorded_at is not None and known.recorded_at > told.updated_at:
+    at = _when(input, told.updated_at)
+    if known.recorded_at is not None and known.recorded_at > at:
         return Refusal(Common.STALE)
-    recorded = known.but(birth_date=told.birth_date, recorded_at=told.updated_at)
+    recorded = known.but(birth_date=told.birth_date, recorded_at=at)
     return Decision(changes=(recorded,), note="recorded")
 
 
@@ -67,7 +68,7 @@ def decide_linked(input: Input, state: State, env: Env) -> Answer:
             person_id=told.person_id,
             origin=HOSPITAL,
             scope=frozenset(told.scope),
-            since=told.linked_at,
+            since=_when(input, told.linked_at),
             valid_until=told.valid_until,
         ),
     )
@@ -75,11 +76,16 @@ def decide_linked(input: Input, state: State, env: Env) -> Answer:
 
 def decide_unlinked(input: Input, state: State, env: Env) -> Answer:
     told: GuardianUnlinked = input.data
-    ended = Link(person_id=told.person_id, origin=HOSPITAL, since=told.unlinked_at, ended=True)
+    at = _when(input, told.unlinked_at)
+    ended = Link(person_id=told.person_id, origin=HOSPITAL, since=at, ended=True)
     return _link(input, state, ended)
 
 
 def decide_joined(input: Input, state: State, env: Env) -> Answer:
+    """A membership proves a link, as it was known to the hospital when it invited.
+
+    Who leaves the group again stays a parent: only the hospital ends a link, or its date.
+    """
     told: MemberJoined = input.data
     proves = frozenset(told.scope) - {LinkScope.GROUP}
     if told.role is MemberRole.PATIENT or not proves:
@@ -91,19 +97,15 @@ def decide_joined(input: Input, state: State, env: Env) -> Answer:
             person_id=told.person_id,
             origin=told.member_id,
             scope=proves,
-            since=told.joined_at,
+            since=_when(input, told.linked_at or told.joined_at),
             valid_until=told.valid_until,
         ),
     )
 
 
-def decide_left(input: Input, state: State, env: Env) -> Answer:
-    told: MemberLeft = input.data
-    if told.role is MemberRole.PATIENT:
-        return Decision(note="no_link")
-    # Kept even if the joining is not known: it may still come, and is over then.
-    ended = Link(person_id=told.person_id, origin=told.member_id, since=told.left_at, ended=True)
-    return _link(input, state, ended)
+def _when(input: Input, at: datetime) -> datetime:
+    """When a fact became so: never after it was told, or none could ever come after it."""
+    return min(at, input.time)
 
 
 def _link(input: Input, state: State, link: Link) -> Answer:

@@ -100,8 +100,10 @@ def stopped(at: datetime, id: str = "rx1", patient: str = "p1") -> PrescriptionS
     return PrescriptionStopped(prescription_id=id, patient_id=patient, stopped_at=at)
 
 
-def registered(id: str = "p1", born: date = date(1970, 5, 1)) -> PatientRegistered:
-    return PatientRegistered(patient_id=id, name="李一", birth_date=born, updated_at=NOW - DAY)
+def registered(
+    id: str = "p1", born: date = date(1970, 5, 1), at: datetime = NOW - DAY
+) -> PatientRegistered:
+    return PatientRegistered(patient_id=id, name="李一", birth_date=born, updated_at=at)
 
 
 def merged(gone: str, survivor: str, at: datetime = NOW) -> PatientMerged:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from libs.common.decision import Common, Decision, Refusal
+from libs.common.decision import Actor, Common, Decision, Refusal
 from libs.common.events import (
+    Event,
     LinkScope,
     MemberJoined,
     MemberLeft,
@@ -17,6 +19,7 @@ from libs.common.events import (
     RefillRequested,
 )
 from services.prescriptions.domain.documents import Reason, Refill, Status
+from services.prescriptions.handlers import HANDLERS
 from tests.unit.prescriptions.given import (
     DAUGHTER,
     DAY,
@@ -279,7 +282,11 @@ def test_an_older_link_does_not_bring_back_one_that_ended() -> None:
     assert reason(case.ask(by=DAUGHTER)) is None
 
 
-def joined(at: datetime, scope: tuple[LinkScope, ...] = (LinkScope.FULL,)) -> MemberJoined:
+def joined(
+    at: datetime,
+    scope: tuple[LinkScope, ...] = (LinkScope.FULL,),
+    since: datetime | None = None,
+) -> MemberJoined:
     return MemberJoined(
         member_id="m1",
         patient_id="p1",
@@ -289,36 +296,19 @@ def joined(at: datetime, scope: tuple[LinkScope, ...] = (LinkScope.FULL,)) -> Me
         programme_id="pr1",
         group_number=1,
         scope=scope,
+        linked_at=since,
         joined_at=at,
     )
 
 
-def left(at: datetime) -> MemberLeft:
-    return MemberLeft(
-        member_id="m1",
-        patient_id="p1",
-        person_id="p5",
-        role=MemberRole.GUARDIAN,
-        group_id="g1",
-        programme_id="pr1",
-        left_at=at,
-        reason="left",
-    )
-
-
-def test_a_membership_may_prove_a_link_until_it_ends() -> None:
+def test_a_membership_proves_a_link() -> None:
     case = hospital()
     case.event(joined(NOW - DAY))
-    case.cancel(case.asked(by=DAUGHTER), by=DAUGHTER)
-    case.event(left(NOW))
-    assert reason(case.ask(by=DAUGHTER)) == Common.NOT_FOUND
+    case.asked(by=DAUGHTER)
 
 
-def test_a_member_who_left_before_the_joining_was_told_has_no_link() -> None:
-    case = hospital()
-    case.event(left(NOW))
-    case.event(joined(NOW - DAY))
-    assert reason(case.ask(by=DAUGHTER)) == Common.NOT_FOUND
+def test_who_leaves_the_group_stays_who_they_are_to_the_patient() -> None:
+    assert MemberLeft.TYPE not in HANDLERS
 
 
 def test_a_plain_membership_proves_nothing() -> None:
@@ -332,6 +322,72 @@ def test_what_the_hospital_ended_no_older_membership_proves() -> None:
     case.event(joined(NOW - DAY))
     case.event(unlinked(NOW - HOUR))
     assert reason(case.ask(by=DAUGHTER)) == Common.NOT_FOUND
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_who_joins_on_an_invitation_from_before_the_end_is_not_linked_again(late: bool) -> None:
+    case = hospital()
+    facts = [unlinked(NOW - DAY), joined(NOW - HOUR, since=NOW - 2 * DAY)]
+    for fact in facts[::-1] if late else facts:
+        case.event(fact)
+    assert reason(case.ask(by=DAUGHTER)) == Common.NOT_FOUND
+
+
+def test_a_joining_that_does_not_say_since_when_links_from_then_on() -> None:
+    case = hospital()
+    case.event(unlinked(NOW - DAY))
+    case.event(joined(NOW - HOUR))
+    case.asked(by=DAUGHTER)
+
+
+@pytest.mark.parametrize(
+    "wrong", [linked(linked_at=NOW + 900 * DAY), joined(NOW, since=NOW + 900 * DAY)]
+)
+def test_a_link_from_the_future_ends_like_any_other(wrong: Event) -> None:
+    case = hospital()
+    case.event(wrong)
+    case.advance(HOUR)
+    case.event(unlinked(case.now))
+    assert reason(case.ask(by=DAUGHTER)) == Common.NOT_FOUND
+
+
+def test_a_record_from_the_future_gives_way_to_what_is_told_after_it() -> None:
+    case = hospital()
+    case.event(registered(at=NOW + 900 * DAY))
+    case.advance(HOUR)
+    case.event(registered(born=date(2020, 1, 1), at=case.now))
+    assert reason(case.ask()) == Reason.GUARDIAN_NEEDED
+
+
+#: The daughter under an old id (p5) and a new one (p6), her parent too (p1, p2).
+ENDED_UNDER_ANOTHER_ID: list[list[Event]] = [
+    [linked(), merged("p5", "p6"), unlinked(NOW, "p6")],
+    [linked(), merged("p1", "p2"), unlinked(NOW, "p5", "p2")],
+    [linked("p6", "p2"), merged("p5", "p6"), unlinked(NOW), merged("p1", "p2")],
+    [joined(NOW - DAY), merged("p5", "p6"), unlinked(NOW, "p6")],
+]
+
+
+@pytest.mark.parametrize("facts", ENDED_UNDER_ANOTHER_ID)
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_link_that_ended_under_another_id_has_ended(
+    facts: list[Event], order: tuple[int, ...]
+) -> None:
+    case = hospital()
+    for fact in [*(facts[i] for i in order), *facts[3:]]:
+        case.event(fact)
+    for person in ("p5", "p6"):
+        by = Actor(person, DAUGHTER.roles)
+        assert reason(case.ask(by=by)) == Common.NOT_FOUND
+
+
+def test_a_link_after_the_end_under_another_id_opens_again() -> None:
+    case = hospital()
+    for fact in (merged("p5", "p6"), unlinked(NOW - HOUR, "p6"), linked(linked_at=NOW)):
+        case.event(fact)
+    for person in ("p5", "p6"):
+        by = Actor(person, DAUGHTER.roles)
+        case.cancel(case.asked(by=by), by=by)
 
 
 @pytest.mark.parametrize(
