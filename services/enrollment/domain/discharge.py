@@ -9,7 +9,7 @@ from libs.common.events import DischargeCancelled, Disposition, EncounterDischar
 from services.enrollment.domain import invitation as invitations
 from services.enrollment.domain.draft import Draft
 from services.enrollment.domain.encounter import STANDING, Discharge, Encounter, Fate
-from services.enrollment.domain.group import Group, needs_groups
+from services.enrollment.domain.group import needs_groups
 from services.enrollment.domain.invitation import Invitation, InvitationStatus
 from services.enrollment.domain.inviting import (
     consider,
@@ -19,7 +19,14 @@ from services.enrollment.domain.inviting import (
     programme_of,
     reconsider,
 )
-from services.enrollment.domain.patient import guard, is_deceased, learn_snapshot, needs_person
+from services.enrollment.domain.link import link_of_snapshot
+from services.enrollment.domain.patient import (
+    guard,
+    is_deceased,
+    learn_snapshot,
+    needs_person,
+    same_person,
+)
 from services.enrollment.domain.programme import choose
 from services.enrollment.domain.reasons import Reason, WithdrawnBecause
 from services.enrollment.domain.relations import die_in_hospital, needs_death, take_death_back
@@ -49,8 +56,8 @@ def decide_discharged(input: Input, state: State, env: Env) -> Answer:
     known = encounter.find(input.source, input.id)
     if known is not None and known.fate is not None:
         return Refusal(Common.STALE)
-    for guardian in data.guardians:
-        learn_snapshot(draft, data.patient_id, guardian, data.discharged_at)
+    if not _lies_ahead(draft, data):
+        _learn_guardians(draft, data)
     guard(draft, data.patient_id)
     discharge = Discharge(
         source=input.source,
@@ -90,7 +97,7 @@ def _nobody(
     """Why nobody at all is invited, in this order; None if somebody may be."""
     if discharge.cancelled_at is not None:
         return Fate.CANCELLED
-    if data.discharged_at > draft.now + draft.policy.discharge_ahead:
+    if _lies_ahead(draft, data):
         return Fate.IN_THE_FUTURE
     if draft.policy.is_backfill(data.discharged_at, draft.now):
         return Fate.BACKFILL
@@ -101,6 +108,18 @@ def _nobody(
     if any(d.fate in STANDING for d in encounter.discharges):
         return Fate.REPEATED
     return None
+
+
+def _lies_ahead(draft: Draft, data: EncounterDischarged) -> bool:
+    """A slip of the pen, of which nothing is believed."""
+    return data.discharged_at > draft.now + draft.policy.discharge_ahead
+
+
+def _learn_guardians(draft: Draft, data: EncounterDischarged) -> None:
+    since = min(data.discharged_at, draft.told_at)
+    until = draft.policy.adult_from(data.patient.birth_date, data.discharged_at)
+    for guardian in data.guardians:
+        learn_snapshot(draft, data.patient_id, link_of_snapshot(guardian, since, until))
 
 
 def _says_deceased(data: EncounterDischarged) -> bool:
@@ -193,14 +212,12 @@ def _tell(draft: Draft, invitation: Invitation, data: DischargeCancelled) -> Non
         discharge_event=invitation.discharge_event_id,
         invitation=invitation.id,
     )
-    group = draft.the(Group, invitation.group_id)
     tell_staff(
         draft,
         "staff.discharge_cancelled",
         programme_id=invitation.programme_id,
         task=task,
         happened_at=data.cancelled_at,
-        parameters={"group_zh": group.name.zh, "group_en": group.name.en},
     )
 
 
@@ -220,4 +237,6 @@ def _let_others_stand_in(
         else:
             fate = consider(draft, encounter.id, discharge, programme_of(draft, discharge))
         draft.put(encounter.having(discharge.with_fate(fate)))
-    reconsider(draft, patient, Fate.ALREADY_MEMBER, only=withdrawn)
+    # A stay that invited others may have passed over whoever was invited already.
+    whom = {same_person(draft, person)[0] for person in withdrawn}
+    reconsider(draft, patient, Fate.ALREADY_MEMBER, Fate.INVITED, only=whom)

@@ -26,6 +26,7 @@ class Draft:
         self.policy: Policy = env.policy
         self.now = env.now
         self.hospital = input.hospital
+        self.told_at = input.time
         self._docs: dict[tuple[type[Document], str], Document] = {}
         self._events: list[Emit] = []
         self._timers: list[Timer] = []

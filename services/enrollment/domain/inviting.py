@@ -62,7 +62,7 @@ def invitees(draft: Draft, discharge: Discharge) -> list[Invitee]:
         return [Invitee(patient, patient, MemberRole.PATIENT, language=discharge.language)]
     return [
         Invitee(patient, x.person_id, MemberRole.GUARDIAN, x.relationship, x.language)
-        for x in guardians(draft, patient)
+        for x in guardians(draft, patient, discharge.discharged_at or draft.now)
     ]
 
 

@@ -108,7 +108,6 @@ def reissue(draft: Draft, invitation: Invitation, group: Group) -> Invitation:
 
 
 def _send(draft: Draft, invitation: Invitation, token: str, *, happened_at: datetime) -> None:
-    group = draft.the(Group, invitation.group_id)
     draft.emit(InvitationIssued(**about(invitation), issued_at=draft.now), invitation)
     draft.emit(
         NotificationRequested(
@@ -116,7 +115,6 @@ def _send(draft: Draft, invitation: Invitation, token: str, *, happened_at: date
             recipient_id=invitation.person_id,
             patient_id=invitation.patient_id,
             template="invitation.issued",
-            parameters={"group_zh": group.name.zh, "group_en": group.name.en},
             link=f"{draft.policy.accept_url}#token={token}",
             dedupe_key=f"invitation.issued:{invitation.id}:{invitation.issue}",
             event_time=happened_at,

@@ -11,33 +11,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
 from libs.common.decision import Document, Need, State
-from libs.common.events import Guardian, GuardianLinked, LinkScope, Relationship
 from services.enrollment.domain.draft import Draft
+from services.enrollment.domain.link import INVITABLE, Link, latest
 from services.enrollment.domain.membership import Membership
-
-#: What a link must allow for its person to be invited on the patient's account.
-INVITABLE = frozenset({LinkScope.FULL, LinkScope.GROUP})
-
-
-class Link(BaseModel):
-    """One person who may, or no longer may, act for the patient. The latest fact holds."""
-
-    model_config = ConfigDict(frozen=True)
-
-    person_id: str
-    relationship: Relationship = Relationship.OTHER
-    scope: tuple[LinkScope, ...] = (LinkScope.FULL,)
-    verified_by: str
-    valid_until: datetime | None = None
-    language: str | None = None
-    since: datetime
-    ended: bool = False
-
-    def active(self, now: datetime) -> bool:
-        return not self.ended and (self.valid_until is None or now < self.valid_until)
 
 
 class Patient(Document):
@@ -52,9 +29,6 @@ class Patient(Document):
     #: The discharge (source, event id) that says so, as long as nobody else does.
     deceased_by: tuple[str, str] | None = None
     links: tuple[Link, ...] = ()
-
-    def link(self, person_id: str) -> Link | None:
-        return next((x for x in self.links if x.person_id == person_id), None)
 
 
 def needs_same(state: State, id: str) -> Iterator[Need]:
@@ -108,73 +82,58 @@ def guard(draft: Draft, patient: str) -> str:
     return survivor
 
 
+def last_link(draft: Draft, patient: str, person: str) -> Link | None:
+    """The latest fact between two persons, whatever ids it was recorded under."""
+    ids = set(same_person(draft, person))
+    return latest(
+        x
+        for id in same_person(draft, patient)
+        for x in record_of(draft, id).links
+        if x.person_id in ids
+    )
+
+
+def link_to(draft: Draft, patient: str, person: str) -> Link | None:
+    """The link between two persons, if it is active."""
+    link = last_link(draft, patient, person)
+    return link if link is not None and link.active(draft.now) else None
+
+
 def learn_link(draft: Draft, patient: str, link: Link) -> bool:
     """Keep ``link`` with the patient's record unless something newer is known."""
-    record = record_of(draft, patient)
-    known = record.link(link.person_id)
-    if known is not None and known.since > link.since:
+    known = last_link(draft, patient, link.person_id)
+    if known is not None and known.order > link.order:
         return False
+    record = record_of(draft, patient)
     others = tuple(x for x in record.links if x.person_id != link.person_id)
     draft.put(record.but(links=(*others, link)))
     return True
 
 
-def link_of(event: GuardianLinked) -> Link:
-    return Link(
-        person_id=event.person_id,
-        relationship=event.relationship,
-        scope=event.scope,
-        verified_by=event.verified_by,
-        valid_until=event.valid_until,
-        language=event.contact.language,
-        since=event.linked_at,
-    )
-
-
-def learn_snapshot(draft: Draft, patient: str, guardian: Guardian, discharged_at: datetime) -> None:
+def learn_snapshot(draft: Draft, patient: str, link: Link) -> None:
     """A discharge names guardians as they were: it adds those who are not known better."""
-    known = record_of(draft, patient).link(guardian.person_id)
-    if known is None or (known.since < discharged_at and not known.active(discharged_at)):
-        learn_link(draft, patient, link_of_snapshot(guardian, discharged_at))
+    known = last_link(draft, patient, link.person_id)
+    if known is None or (known.since < link.since and not known.active(link.since)):
+        learn_link(draft, patient, link)
 
 
-def link_of_snapshot(guardian: Guardian, discharged_at: datetime) -> Link:
-    """A discharge names guardians as the hospital knew them at that moment."""
-    return Link(
-        person_id=guardian.person_id,
-        relationship=guardian.relationship,
-        verified_by="discharge",
-        language=guardian.language,
-        since=discharged_at,
-    )
+def guardians(draft: Draft, patient: str, at: datetime) -> list[Link]:
+    """Who is to be invited on the account of a child who left at ``at``: living guardians,
+    each person once, by id.
 
-
-def guardians(draft: Draft, patient: str) -> list[Link]:
-    """Who is to be invited on a child's account: living guardians, each person once, by id.
-
-    The ids are those of the surviving records.
+    The ids are those of the surviving records. A link that was ended is over for good; one
+    that ends by itself, as when the child comes of age, counts by the day on which they left.
     """
-    family = set(same_person(draft, patient))
-    found: dict[str, Link] = {}
-    for id in same_person(draft, patient):
-        for link in record_of(draft, id).links:
-            person = same_person(draft, link.person_id)[0]
-            if person in family or is_deceased(draft, person) or not link.active(draft.now):
-                continue
-            if INVITABLE.isdisjoint(link.scope):
-                continue
-            if person not in found or found[person].since < link.since:
-                found[person] = link.model_copy(update={"person_id": person})
-    return [found[p] for p in sorted(found)]
-
-
-def link_to(draft: Draft, patient: str, person: str) -> Link | None:
-    """The active link between two persons, whatever ids it was recorded under."""
-    ids = set(same_person(draft, person))
-    links = [
-        x
-        for id in same_person(draft, patient)
-        for x in record_of(draft, id).links
-        if x.person_id in ids and x.active(draft.now)
-    ]
-    return max(links, key=lambda x: x.since, default=None)
+    family = same_person(draft, patient)
+    named = {
+        same_person(draft, x.person_id)[0] for id in family for x in record_of(draft, id).links
+    }
+    found = []
+    for person in sorted(named.difference(family)):
+        link = last_link(draft, patient, person)
+        if link is None or not link.active(at):
+            continue
+        if is_deceased(draft, person) or INVITABLE.isdisjoint(link.scope):
+            continue
+        found.append(link.model_copy(update={"person_id": person}))
+    return found

@@ -8,7 +8,7 @@ disease, or the department's default group. The choice follows one order, see
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -173,6 +173,14 @@ class Policy(Rule):
         day = self.day(at)
         return age(birth_date, day) < self.adult_age(day)
 
+    def adult_from(self, birth_date: date, at: datetime) -> datetime | None:
+        """When who is a child at ``at`` comes of age, by the figure of that day; None for
+        an adult."""
+        if not self.is_child(birth_date, at):
+            return None
+        day = birthday(birth_date, self.adult_age(self.day(at)))
+        return datetime.combine(day, time(), self.zone).astimezone(UTC)
+
     def is_backfill(self, discharged_at: datetime, now: datetime) -> bool:
         return now - discharged_at > self.backfill_after
 
@@ -208,6 +216,15 @@ def age(birth_date: date, day: date) -> int:
     """Completed years on ``day``. Who was born on 29 February ages on 1 March in other years."""
     before_birthday = (day.month, day.day) < (birth_date.month, birth_date.day)
     return day.year - birth_date.year - before_birthday
+
+
+def birthday(birth_date: date, years: int) -> date:
+    """The day on which somebody is so many years old, as :func:`age` counts."""
+    year = min(birth_date.year + years, date.max.year)
+    try:
+        return birth_date.replace(year=year)
+    except ValueError:
+        return date(year, 3, 1)
 
 
 def choose(policy: Policy, hospital: str, discharge: EncounterDischarged) -> Programme | None:

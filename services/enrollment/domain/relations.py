@@ -29,11 +29,11 @@ from services.enrollment.domain.inviting import (
     reconsider,
 )
 from services.enrollment.domain.joining import leave
+from services.enrollment.domain.link import Link, link_of
 from services.enrollment.domain.patient import (
-    Link,
     guard,
+    last_link,
     learn_link,
-    link_of,
     needs_person,
     record_of,
     same_person,
@@ -57,7 +57,7 @@ def needs_linked(input: Input, state: State) -> Iterator[Need]:
 def decide_linked(input: Input, state: State, env: Env) -> Answer:
     draft = Draft(input, state, env)
     data: GuardianLinked = input.data
-    if not learn_link(draft, data.patient_id, link_of(data)):
+    if not learn_link(draft, data.patient_id, link_of(data, draft.told_at)):
         return Refusal(Common.STALE)
     guard(draft, data.patient_id)
     guardian = same_person(draft, data.person_id)[0]
@@ -76,25 +76,29 @@ def needs_unlinked(input: Input, state: State) -> Iterator[Need]:
 def decide_unlinked(input: Input, state: State, env: Env) -> Answer:
     draft = Draft(input, state, env)
     data: GuardianUnlinked = input.data
-    known = record_of(draft, data.patient_id).link(data.person_id)
-    ended = known or Link(person_id=data.person_id, verified_by="unknown", since=data.unlinked_at)
-    if not learn_link(
-        draft,
-        data.patient_id,
-        ended.model_copy(update={"since": data.unlinked_at, "ended": True}),
-    ):
+    since = min(data.unlinked_at, draft.told_at)
+    known = last_link(draft, data.patient_id, data.person_id)
+    ended = known or Link(person_id=data.person_id, verified_by="unknown", since=since)
+    ended = ended.model_copy(update={"person_id": data.person_id, "since": since, "ended": True})
+    if not learn_link(draft, data.patient_id, ended):
         return Refusal(Common.STALE)
     guard(draft, data.patient_id)
-    ids = same_person(draft, data.person_id)
-    for invitation in invitations_of(draft, data.patient_id):
-        if invitation.person_id in ids and invitation.role is MemberRole.GUARDIAN:
-            if invitation.status is InvitationStatus.OPEN:
-                invitations.withdraw(draft, invitation, WithdrawnBecause.GUARDIAN_UNLINKED)
-                _list(draft, TaskReason.GUARDIAN_UNLINKED, invitation)
-            elif invitation.status is InvitationStatus.ACCEPTED:
-                # Whether to ask somebody to leave is for people to decide.
-                _list(draft, TaskReason.GUARDIAN_UNLINKED, invitation)
+    _part(draft, data.patient_id)
     return draft.decision(note="unlinked")
+
+
+def _part(draft: Draft, patient: str) -> None:
+    """Take back what guardians were offered whose link has ended."""
+    for invitation in invitations_of(draft, patient):
+        link = last_link(draft, patient, invitation.person_id)
+        if invitation.role is not MemberRole.GUARDIAN or link is None or not link.ended:
+            continue
+        if invitation.status is InvitationStatus.OPEN:
+            invitations.withdraw(draft, invitation, WithdrawnBecause.GUARDIAN_UNLINKED)
+            _list(draft, TaskReason.GUARDIAN_UNLINKED, invitation)
+        elif invitation.status is InvitationStatus.ACCEPTED:
+            # Whether to ask somebody to leave is for people to decide.
+            _list(draft, TaskReason.GUARDIAN_UNLINKED, invitation)
 
 
 def needs_deceased(input: Input, state: State) -> Iterator[Need]:
@@ -142,9 +146,9 @@ def decide_merged(input: Input, state: State, env: Env) -> Answer:
     gone, stays = data.patient_id, data.survivor_id
     if gone == stays:
         return Refusal(Common.STALE)
-    before = record_of(draft, gone)
+    before, merged_at = record_of(draft, gone), min(data.merged_at, draft.told_at)
     if stays in same_person(draft, gone) and before.merged_at is not None:
-        if data.merged_at <= before.merged_at:
+        if merged_at <= before.merged_at:
             return Refusal(Common.STALE)
         # Said later and the other way round, it names another survivor.
         same = tuple(dict.fromkeys((stays, *same_person(draft, stays))))
@@ -157,7 +161,7 @@ def decide_merged(input: Input, state: State, env: Env) -> Answer:
         draft.put(
             record.but(
                 same=same,
-                merged_at=max(data.merged_at, record.merged_at or data.merged_at),
+                merged_at=max(merged_at, record.merged_at or merged_at),
                 deceased_at=min(deaths, default=None),
                 deceased_by=next(iter(sayers)) if len(sayers) == 1 else None,
             )
@@ -166,6 +170,7 @@ def decide_merged(input: Input, state: State, env: Env) -> Answer:
     if deaths:
         _mourn(draft, stays)
     else:
+        _part(draft, stays)
         reconsider(draft, stays, Fate.NO_GUARDIAN)
     return draft.decision(note="merged")
 

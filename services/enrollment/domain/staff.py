@@ -104,7 +104,6 @@ def tell_staff(
     programme_id: str,
     task: StaffTask,
     happened_at: datetime,
-    parameters: dict[str, str],
 ) -> None:
     """Ask notify to tell the programme's doctor and nurse of ``task``."""
     programme = draft.policy.programme(programme_id, draft.hospital, draft.policy.day(draft.now))
@@ -118,7 +117,6 @@ def tell_staff(
                 recipient_id=person,
                 patient_id=task.patient_id,
                 template=template,
-                parameters=parameters,
                 urgency=Urgency.ROUTINE,
                 dedupe_key=key,
                 event_time=happened_at,

@@ -328,6 +328,15 @@ def test_who_has_joined_stays_when_the_discharge_is_cancelled_and_staff_are_told
     assert {t.template for t in told} == {"staff.discharge_cancelled"}
 
 
+def test_no_notification_names_the_group_which_names_the_disease() -> None:
+    case = hospital()
+    case.event(discharged(), id="d1")
+    accept(case, token(case))
+    case.event(cancelled("d1"))
+    told = case.events(NotificationRequested)
+    assert [t.parameters for t in told] == [{}, {}, {}]
+
+
 def test_a_cancellation_settles_what_was_on_the_staffs_list() -> None:
     case = hospital()
     case.event(child_discharged(guardians=[]), id="d1")

@@ -70,7 +70,10 @@ ARRIVE: dict[InvitationStatus, Callable[[Case], object]] = {
     S.ACCEPTED: lambda case: accept(case, token(case, "mother")),
     S.DECLINED: lambda case: decline(case, token(case, "mother")),
     S.EXPIRED: lambda case: case.fire_due(NOW + timedelta(days=7)),
-    S.WITHDRAWN: lambda case: (case.event(unlinked()), case.event(linked())),
+    S.WITHDRAWN: lambda case: (
+        case.event(unlinked(at=NOW - timedelta(seconds=1))),
+        case.event(linked()),
+    ),
     S.LEFT: lambda case: (accept(case, token(case, "mother")), leave(case, "mother")),
 }
 
