@@ -108,7 +108,7 @@ class Member(Event):
     TOPIC: ClassVar[str] = "enrollment.events"
     SUBJECT: ClassVar[str] = "member_id"
 
-    member_id: Id = Field(description="The membership: one person, one patient, one programme.")
+    member_id: Id = Field(description="The membership: one person in one programme.")
     patient_id: Id = Field(description="The patient on whose account the person is a member.")
     person_id: Id = Field(description="The person.")
     role: MemberRole = Field(description="As what the person is a member.")
@@ -117,12 +117,19 @@ class Member(Event):
 
 
 class MemberJoined(Member):
-    """A person is a member from now on; also the proof of the link person - patient."""
+    """A person is a member from now on; also the proof of the link person - patient.
+
+    Of a guardian of several patients there is one for each, about the same membership.
+    """
 
     TYPE: ClassVar[str] = "hospital.member.joined.v1"
 
     group_number: int = Field(ge=1, description="Number of the group within its programme.")
-    invitation_id: Id | None = Field(default=None, description="The invitation that was accepted.")
+    invitation_id: Id | None = Field(
+        default=None,
+        description="The invitation that was accepted; absent: a member by another patient, who"
+        " took no second seat.",
+    )
     relationship: Relationship | None = Field(
         default=None, description="What the person is to the patient; absent for the patient."
     )
@@ -185,7 +192,10 @@ class ConsentGiven(ConsentChange):
 
 
 class ConsentWithdrawn(ConsentChange):
-    """A person withdrew a consent; for health data, pushes to them about the patient stop."""
+    """A person withdrew a consent, or said no when first asked for it.
+
+    For health data, pushes to them about the patient stop.
+    """
 
     TYPE: ClassVar[str] = "hospital.consent.withdrawn.v1"
 

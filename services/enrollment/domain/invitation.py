@@ -156,6 +156,7 @@ def hold(draft: Draft, invitation: Invitation, before: Seat | None, after: Seat 
             invitation_id=invitation.id,
             joined_at=joined_at,
             left_at=left_at,
+            also=known.also if known and known.invitation_id == invitation.id else (),
         )
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 
 from libs.common.decision import Need, State
 from libs.common.events import MemberRole
+from services.enrollment.domain.account import also_for
 from services.enrollment.domain.draft import Draft
 from services.enrollment.domain.encounter import Discharge, Encounter, Fate
 from services.enrollment.domain.group import Group, find_seats, needs_groups
@@ -61,7 +62,7 @@ def invitees(draft: Draft, discharge: Discharge) -> list[Invitee]:
     if not discharge.child:
         return [Invitee(patient, patient, MemberRole.PATIENT, language=discharge.language)]
     return [
-        Invitee(patient, x.person_id, MemberRole.GUARDIAN, x.relationship, x.language)
+        Invitee(patient, x.person_id, MemberRole.GUARDIAN, x.relationship, x.language, x)
         for x in guardians(draft, patient, discharge.discharged_at or draft.now)
     ]
 
@@ -102,7 +103,8 @@ def invite(
 ) -> int:
     """Invite those of ``whom`` who have no place in the programme yet; how many these were.
 
-    A family is seated in one group where that can be.
+    A family is seated in one group where that can be. A guardian who has a place by another
+    child keeps it and is a member for this one, too.
     """
     if discharge.discharged_at is None:
         return 0  # only its cancellation is known
@@ -114,6 +116,9 @@ def invite(
         if invitation_id(draft.hospital, cause, w.person_id) not in before
         and not any(has_place(draft, id, programme.id) for id in same_person(draft, w.person_id))
     ]
+    for invitee in whom:
+        if invitee.link is not None and invitee not in fresh:
+            also_for(draft, invitee.patient_id, invitee.link, programme.id)
     group: Group | None = None
     for n, invitee in enumerate(fresh):
         if group is None or draft.the(Group, group.id).room < 1:

@@ -24,6 +24,7 @@ from services.enrollment.domain.invitation import (
     move,
     notification_id,
 )
+from services.enrollment.domain.link import Link
 
 EXPIRE_TIMER = "invitation.expire"
 
@@ -40,13 +41,14 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Invitee:
-    """Who is invited, on whose account, as what."""
+    """Who is invited, on whose account, as what, and for a guardian by which link."""
 
     patient_id: str
     person_id: str
     role: MemberRole
     relationship: Relationship | None = None
     language: str | None = None
+    link: Link | None = None
 
 
 def invitation_id(hospital: str, cause: Cause, person: str) -> str:

@@ -24,9 +24,10 @@ from libs.common.decision import (
     unchanged,
 )
 from libs.common.events import Consent as GivenConsent
-from libs.common.events import ConsentScope, LinkScope, MemberJoined, MemberLeft
+from libs.common.events import ConsentScope
 from services.enrollment.domain import consent as consents
 from services.enrollment.domain import invitation as invitations
+from services.enrollment.domain.account import tell_joined, tell_left
 from services.enrollment.domain.consent import Consent, needs_consents, text_version
 from services.enrollment.domain.draft import Draft
 from services.enrollment.domain.group import Group
@@ -42,7 +43,6 @@ from services.enrollment.domain.patient import (
     guard,
     is_caller,
     is_deceased,
-    link_to,
     needs_same,
 )
 from services.enrollment.domain.programme import HEALTH_DATA
@@ -156,23 +156,8 @@ def decide_accept(input: Input, state: State, env: Env) -> Answer:
     membership = draft.the(
         Membership, membership_id(draft.hospital, invitation.person_id, invitation.programme_id)
     )
-    link = link_to(draft, invitation.patient_id, invitation.person_id)
-    draft.emit(
-        MemberJoined(
-            **_about(membership),
-            group_number=invitation.group_number,
-            invitation_id=invitation.id,
-            relationship=invitation.relationship,
-            scope=link.scope if link else (LinkScope.GROUP,),
-            verified_by=link.verified_by if link else "invitation",
-            valid_until=link.valid_until if link else None,
-            linked_at=link.since if link else None,
-            language=invitation.language,
-            consents=tuple(GivenConsent(scope=c.scope, given_at=c.given_at) for c in given),
-            joined_at=env.now,
-        ),
-        membership,
-    )
+    texts = [GivenConsent(scope=c.scope, given_at=c.given_at) for c in given]
+    tell_joined(draft, membership, invitation, texts)
     return draft.decision(_joined(draft, invitation), note="accepted")
 
 
@@ -265,16 +250,5 @@ def leave(draft: Draft, invitation: Invitation, reason: LeftBecause) -> Membersh
     membership = draft.the(
         Membership, membership_id(draft.hospital, invitation.person_id, invitation.programme_id)
     )
-    draft.emit(MemberLeft(**_about(membership), left_at=draft.now, reason=reason), membership)
+    tell_left(draft, membership, reason)
     return membership
-
-
-def _about(membership: Membership) -> dict[str, Any]:
-    return {
-        "member_id": membership.id,
-        "patient_id": membership.patient_id,
-        "person_id": membership.person_id,
-        "role": membership.role,
-        "group_id": membership.group_id,
-        "programme_id": membership.programme_id,
-    }

@@ -10,9 +10,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
+from pydantic import BaseModel, ConfigDict
+
 from libs.common.decision import Document, derived_id
 from libs.common.events import MemberRole
 from services.enrollment.domain.draft import Draft
+from services.enrollment.domain.link import Link
 
 
 class MembershipStatus(StrEnum):
@@ -21,8 +24,20 @@ class MembershipStatus(StrEnum):
     GONE = "gone"
 
 
+class Account(BaseModel):
+    """A further patient for whom the person is in the programme, and by which link."""
+
+    model_config = ConfigDict(frozen=True)
+
+    patient_id: str
+    link: Link
+
+
 class Membership(Document):
-    """A person's place in a programme, by their latest invitation."""
+    """A person's place in a programme, by their latest invitation.
+
+    ``also`` are patients for whom nobody had to be invited: the person has this place.
+    """
 
     COLLECTION: ClassVar[str] = "memberships"
 
@@ -36,6 +51,7 @@ class Membership(Document):
     invitation_id: str
     joined_at: datetime | None = None
     left_at: datetime | None = None
+    also: tuple[Account, ...] = ()
 
 
 def membership_id(hospital: str, person: str, programme: str) -> str:

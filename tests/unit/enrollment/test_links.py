@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from libs.common.events import Event, InvitationIssued, LinkScope, MemberJoined
+from libs.common.events import Event, InvitationIssued, LinkScope, MemberJoined, MemberLeft
 from services.enrollment.domain.invitation import Invitation, InvitationStatus
 from services.enrollment.domain.patient import Patient
 from services.enrollment.domain.programme import age, birthday
@@ -22,10 +22,12 @@ from tests.unit.enrollment.given import (
     guardian,
     hospital,
     invited,
+    leave,
     linked,
     merged,
     note,
     policy,
+    seats,
     token,
     unlinked,
 )
@@ -172,3 +174,62 @@ def test_a_guardian_whom_another_stay_passed_over_is_invited_when_the_first_is_c
         ("mother", "e2"),
         ("father", "e2"),
     }
+
+
+# -- one seat, two children -------------------------------------------------------------
+
+
+def proofs(case: Case) -> list[tuple[str, str | None]]:
+    """(patient, invitation) of each joining that was published."""
+    return [(j.patient_id, j.invitation_id) for j in case.events(MemberJoined)]
+
+
+def test_a_members_link_to_a_second_child_is_published_without_a_second_seat() -> None:
+    case = hospital()
+    case.event(child_discharged())
+    accept(case, token(case, "mother"))
+    case.take()
+    answer = case.event(child_discharged("sister"))
+    assert note(answer) == "already_member"
+    (joined,) = case.events(MemberJoined)
+    assert (joined.patient_id, joined.person_id, joined.role) == ("sister", "mother", "guardian")
+    assert (joined.scope, joined.verified_by) == ((LinkScope.FULL,), "discharge")
+    assert joined.linked_at == NOW - timedelta(minutes=5)
+    assert (joined.valid_until is not None, joined.consents) == (True, ())
+    assert joined.group_number == 1
+    assert seats(case, "ped-neph:1") == (0, 1)
+    case.event(child_discharged("sister", "e9"))
+    assert len(case.events(MemberJoined)) == 1
+
+
+def test_a_second_child_who_comes_before_the_joining_is_published_with_it() -> None:
+    case = hospital()
+    for child in ("kid", "sister", "kid"):
+        case.event(child_discharged(child))
+    assert proofs(case) == []
+    accept(case, token(case, "mother"))
+    (invitation,) = case.docs(Invitation)
+    assert proofs(case) == [("kid", invitation.id), ("sister", None)]
+    assert seats(case, "ped-neph:1") == (0, 1)
+
+
+def test_leaving_is_told_for_every_child() -> None:
+    case = hospital()
+    for child in ("kid", "sister"):
+        case.event(child_discharged(child))
+    accept(case, token(case, "mother"))
+    leave(case, "mother")
+    left = case.events(MemberLeft)
+    assert [e.patient_id for e in left] == ["kid", "sister"]
+    assert len({e.member_id for e in left}) == 1
+
+
+def test_a_new_invitation_begins_with_one_child_again() -> None:
+    case = hospital()
+    for child in ("kid", "sister"):
+        case.event(child_discharged(child))
+    accept(case, token(case, "mother"))
+    leave(case, "mother")
+    case.event(child_discharged("brother"))
+    accept(case, token(case, "mother"))
+    assert [patient for patient, _ in proofs(case)] == ["kid", "sister", "brother"]
