@@ -137,7 +137,7 @@ class Story:
     # -- renewals -----------------------------------------------------------------------
 
     async def may_ask(self, who: Caller, patient: Patient, count: int = 1) -> list[dict[str, Any]]:
-        """What the person may renew for the patient, once ``count`` prescriptions are there."""
+        """What the person may renew, once the record and ``count`` prescriptions are there."""
 
         async def look() -> Any:
             answer = await self.wire.call(
@@ -149,7 +149,8 @@ class Story:
                 query={"patient_id": patient.id},
             )
             found = answer.json()["items"] if answer.status_code == 200 else []
-            return found if len(found) >= count else None
+            recorded = all(r["reason"] != "age_unknown" for r in found)
+            return found if recorded and len(found) >= count else None
 
         found: list[dict[str, Any]] = await eventually("the prescriptions have arrived", look)
         return found

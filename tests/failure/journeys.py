@@ -288,7 +288,8 @@ class Refills:
                 first = await self.h.insist(
                     "POST", "prescriptions", "/v1/refills", body=body, headers=headers, key=key
                 )
-                if first.status_code != 404:  # the prescription has not arrived yet
+                early = first.status_code == 422 and first.json()["reason"] == "age_unknown"
+                if first.status_code != 404 and not early:  # record and prescription are there
                     break
                 await asyncio.sleep(0.5)
                 key += "'"

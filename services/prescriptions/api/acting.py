@@ -104,6 +104,11 @@ TEXTS: words.Texts = {
         "zh-CN": "该患者的处方不能续开。",
         "en": "This patient's prescriptions can't be renewed.",
     },
+    "age_unknown": {
+        "zh-CN": "医院尚未传来该患者的档案，暂时不能由本人申请续方。请稍后再试，或咨询医院。",
+        "en": "The hospital has not sent this patient's record yet, so the patient can't ask for a"
+        " renewal. Please try again later, or ask the hospital.",
+    },
     "reason_missing": {
         "zh-CN": "请用 reason 说明原因。",
         "en": "Say why: give a reason.",

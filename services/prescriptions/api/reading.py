@@ -25,6 +25,7 @@ from libs.common.http.idempotency import etag
 from libs.common.http.paging import Page, PageOf, Paging
 from libs.common.http.problems import Problem
 from libs.common.http.reads import Reads
+from services.prescriptions.api.acting import TEXTS
 from services.prescriptions.domain import doctor, pharmacist
 from services.prescriptions.domain.documents import PatientCare
 from services.prescriptions.domain.persons import ids_of, is_patient, may_act
@@ -122,12 +123,16 @@ async def may_be_renewed(
     person = await store.patient(caller.hospital, caller.actor.person)
     await reads.of(care.id, RESOURCE, *(r.id for r in rows[: page.limit]))
     language = words.language(request.headers.get("accept-language"))
+
+    def explain(reason: str) -> str | None:
+        return policy.words(reason, language) or TEXTS.get(reason, {}).get(language)
+
     now = request.app.state.ports.clock.now()
     oneself = is_patient(care, ids_of(person))
     return page.of(
         rows,
         lambda r: (r.issued_at, r.id),
-        lambda r: renewable(r, care, accounts, now, policy, oneself=oneself, language=language),
+        lambda r: renewable(r, care, accounts, now, policy, oneself=oneself, explain=explain),
     )
 
 

@@ -89,6 +89,7 @@ STAGE: dict[Status, RefillStage] = {
 class Reason(StrEnum):
     """Why a rule says no. Texts: the policy's for its rules, ``api/acting.py`` for the others."""
 
+    AGE_UNKNOWN = "age_unknown"
     GUARDIAN_NEEDED = "guardian_needed"
     OTHER_HOSPITAL = "other_hospital"
     PRESCRIPTION_STOPPED = "prescription_stopped"
@@ -137,7 +138,9 @@ class PatientCare(Document):
     COLLECTION: ClassVar[str] = "patient_care"
 
     birth_date: Sensitive[date | None] = None
+    #: Since when the birth date is so, and which of the merged records says it.
     recorded_at: datetime | None = None
+    recorded_as: str | None = None
     deceased_at: datetime | None = None
     merged_into: str | None = None
     aliases: tuple[str, ...] = ()

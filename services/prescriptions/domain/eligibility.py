@@ -18,7 +18,7 @@ from services.prescriptions.domain.documents import (
     Refill,
     RenewalAccount,
 )
-from services.prescriptions.domain.persons import is_minor
+from services.prescriptions.domain.persons import is_minor, is_of_unknown_age
 from services.prescriptions.domain.policy import RenewalPolicy
 
 
@@ -40,6 +40,7 @@ def why_not(
     return _first(
         (
             (Reason.PATIENT_DECEASED, care.deceased_at is not None),
+            (Reason.AGE_UNKNOWN, oneself and is_of_unknown_age(care)),
             (Reason.GUARDIAN_NEEDED, oneself and is_minor(care, now, policy)),
             (Reason.OTHER_HOSPITAL, not order.authored_here),
             (Reason.PRESCRIPTION_STOPPED, stopped(prescription, now)),

@@ -72,11 +72,34 @@ def may_act(care: PatientCare, ids: frozenset[str], now: datetime, policy: Renew
 
 
 def is_minor(care: PatientCare, now: datetime, policy: RenewalPolicy) -> bool:
-    """Whether a guardian has to act. An unknown age is an adult's: a doctor looks anyway."""
+    """Whether a guardian has to act; of an unknown age see :func:`is_of_unknown_age`."""
     if care.birth_date is None:
         return False
     today = policy.day(now)
     return years(care.birth_date, today) < policy.adult_age(today)
+
+
+def is_of_unknown_age(care: PatientCare) -> bool:
+    """Whether the patient's record has not arrived: then it might be a child who asks.
+
+    Every record holds a date of birth, so who asks for oneself only waits for it to come;
+    a guardian may ask for either.
+    """
+    return care.birth_date is None
+
+
+def with_record(care: PatientCare, id: str, born: date, at: datetime) -> PatientCare | None:
+    """``care`` with what the record ``id`` says; None if what is known holds.
+
+    The survivor's own record holds against those of its aliases, of these the newest.
+    """
+    if care.recorded_at is not None and (id == care.id, at) < (
+        care.recorded_as in (None, care.id),
+        care.recorded_at,
+    ):
+        return None
+    recorded: PatientCare = care.but(birth_date=born, recorded_at=at, recorded_as=id)
+    return recorded
 
 
 def years(born: date, on: date) -> int:

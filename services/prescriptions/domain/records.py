@@ -40,6 +40,7 @@ from services.prescriptions.domain.persons import (
     needs_patient,
     patient,
     with_link,
+    with_record,
 )
 
 
@@ -50,12 +51,10 @@ def needs_care(input: Input, state: State) -> Iterator[Need]:
 def decide_record(input: Input, state: State, env: Env) -> Answer:
     told: PatientRegistered | PatientUpdated = input.data
     known = patient(state, input.hospital, told.patient_id)
-    if known.id != told.patient_id:
-        return Decision(note="merged_record")  # the survivor's record is the one that holds
     at = _when(input, told.updated_at)
-    if known.recorded_at is not None and known.recorded_at > at:
+    recorded = with_record(known, told.patient_id, told.birth_date, at)
+    if recorded is None:
         return Refusal(Common.STALE)
-    recorded = known.but(birth_date=told.birth_date, recorded_at=at)
     return Decision(changes=(recorded,), note="recorded")
 
 
@@ -156,9 +155,11 @@ def decide_merged(input: Input, state: State, env: Env) -> Answer:
         return Refusal(Reason.ALREADY_MERGED)
     both = survivor.but(
         aliases=(*survivor.aliases, gone.id, *gone.aliases),
-        birth_date=survivor.birth_date or gone.birth_date,
         deceased_at=survivor.deceased_at or gone.deceased_at,
     )
+    if gone.birth_date is not None and gone.recorded_at is not None:
+        as_told = gone.recorded_as or gone.id
+        both = with_record(both, as_told, gone.birth_date, gone.recorded_at) or both
     for link in gone.links:
         both = with_link(both, link) or both
     for visit in gone.visits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from services.prescriptions.domain.documents import (
     Status,
 )
 from services.prescriptions.domain.eligibility import why_not
-from services.prescriptions.domain.policy import Language, RenewalPolicy
+from services.prescriptions.domain.policy import RenewalPolicy
 
 
 class View(BaseModel):
@@ -126,7 +126,7 @@ def renewable(
     policy: RenewalPolicy,
     *,
     oneself: bool,
-    language: Language,
+    explain: Callable[[Reason], str | None],
 ) -> Renewable:
     order = prescription.order
     if order is None:
@@ -146,7 +146,7 @@ def renewable(
         issued_at=order.issued_at,
         renewable=reason is None,
         reason=reason,
-        explanation=policy.words(reason, language) if reason is not None else None,
+        explanation=explain(reason) if reason is not None else None,
         renewals_used=count,
         renewals_left=max(0, policy.rules.limit.parameters.renewals - count - len(account.open)),
         open_refill_id=account.open[0] if account.open else None,

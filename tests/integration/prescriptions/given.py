@@ -13,7 +13,7 @@ from libs.common.cloudevents import CloudEvent
 from libs.common.events import Event
 from tests.integration.prescriptions.replicas import Replicas
 from tests.support.toy import eventually
-from tests.unit.prescriptions.given import prescription, visit
+from tests.unit.prescriptions.given import prescription, registered, visit
 
 DAY = timedelta(days=1)
 TOPICS = ("prescriptions.events", "notify.requests")
@@ -52,13 +52,16 @@ class Hospital:
         """Prescribe to a patient who was seen then; returns when it is known."""
         at = self.service.clock.now() - days_ago * DAY
         await self.tell(
+            registered(patient, at=at),
             *(prescription(id, patient_id=patient, at=at, **more) for id in ids or ("rx1",)),
             visit(at, f"v-{uuid.uuid4().hex[:8]}", patient_id=patient),
         )
 
         async def known() -> bool:
             stored = {r["id"] for r in await self.service.rows("prescriptions", self.id)}
-            return set(ids or ("rx1",)) <= stored
+            records = await self.service.rows("patient_care", self.id)
+            recorded = any(r["id"] == patient and r.get("recorded_at") for r in records)
+            return recorded and set(ids or ("rx1",)) <= stored
 
         await eventually(known)
 

@@ -13,7 +13,14 @@ import pytest
 
 from libs.common.audit import Outcome
 from tests.integration.prescriptions.given import Hospital, ask, decide, review
-from tests.unit.prescriptions.given import linked, merged, prescription, stopped, unlinked
+from tests.unit.prescriptions.given import (
+    linked,
+    merged,
+    prescription,
+    registered,
+    stopped,
+    unlinked,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -316,8 +323,30 @@ async def test_an_unknown_id_is_not_found(hospital: Hospital) -> None:
 
 async def test_an_order_by_another_hospital_is_refused(hospital: Hospital) -> None:
     at = hospital.service.clock.now()
-    await hospital.tell(prescription("rx1", at=at, authored_here=False))
+    await hospital.tell(registered(at=at), prescription("rx1", at=at, authored_here=False))
+    await hospital.settled("recorded")
     await hospital.settled("issued")
     answer = await ask(hospital.patient())
     assert (answer.status_code, answer.json()["reason"]) == (422, "other_hospital")
     assert "本院" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("language", "word"), [("zh-CN", "档案"), ("en", "record")])
+async def test_who_might_be_a_child_is_told_to_wait_for_the_record(
+    hospital: Hospital, language: str, word: str
+) -> None:
+    at = hospital.service.clock.now()
+    await hospital.tell(prescription("rx1", at=at))
+    await hospital.settled("issued")
+    headers = {"Accept-Language": language}
+    answer = await ask(hospital.patient(), headers=headers)
+    assert (answer.status_code, answer.json()["reason"]) == (422, "age_unknown")
+    listed = await hospital.patient().get(
+        "/v1/renewable", params={"patient_id": "p1"}, headers=headers
+    )
+    (line,) = listed.json()["items"]
+    assert (line["renewable"], line["explanation"]) == (False, answer.json()["detail"])
+    assert word in line["explanation"]
+    await hospital.tell(registered(at=at))
+    await hospital.settled("recorded")
+    assert (await ask(hospital.patient())).status_code == 201

@@ -132,10 +132,12 @@ def unlinked(at: datetime, person: str = "p5", patient: str = "p1") -> GuardianU
 
 
 class Hospital(Case):
-    """A ``Case`` with the verbs of this service."""
+    """A ``Case`` with the verbs of this service, where the records of three adults are known."""
 
     def __init__(self, *, zone: str = "Asia/Shanghai", now: datetime = NOW) -> None:
         super().__init__(HANDLERS, policies(zone), now=now, collections=COLLECTIONS)
+        for patient in ("p1", "p2", "p3"):
+            self.event(registered(patient, at=NOW - 400 * DAY))
 
     def ask(
         self,

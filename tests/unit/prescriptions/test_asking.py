@@ -18,7 +18,7 @@ from libs.common.events import (
     RefillRefused,
     RefillRequested,
 )
-from services.prescriptions.domain.documents import Reason, Refill, Status
+from services.prescriptions.domain.documents import PatientCare, Reason, Refill, Status
 from services.prescriptions.handlers import HANDLERS
 from tests.unit.prescriptions.given import (
     DAUGHTER,
@@ -401,6 +401,48 @@ def test_a_child_does_not_ask_itself(born: date, expected: Reason | None) -> Non
     case = hospital()
     case.event(registered(born=born))
     assert reason(case.ask()) == expected
+
+
+def unrecorded() -> Hospital:
+    """A patient p4 with a prescription, of whose record nothing is known."""
+    case = Hospital()
+    case.event(prescription(patient_id="p4"))
+    return case
+
+
+UNRECORDED = Actor("p4", PATIENT.roles)
+
+
+def test_who_might_be_a_child_waits_for_the_record() -> None:
+    case = unrecorded()
+    assert reason(case.ask(patient="p4", by=UNRECORDED)) == Reason.AGE_UNKNOWN
+    case.event(registered("p4"))
+    case.asked(patient="p4", by=UNRECORDED)
+
+
+def test_a_guardian_asks_for_who_might_be_a_child() -> None:
+    case = unrecorded()
+    case.event(linked(patient="p4"))
+    case.asked(patient="p4", by=DAUGHTER)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_the_record_of_an_alias_holds_until_there_is_the_survivors(order: tuple[int, ...]) -> None:
+    case = unrecorded()
+    child, older_child = date(2020, 1, 1), date(2019, 1, 1)
+    facts = [
+        merged("p7", "p4"),
+        registered("p7", born=child, at=NOW - HOUR),
+        registered("p7", born=older_child, at=NOW - 2 * HOUR),
+    ]
+    for i in order:
+        case.event(facts[i])
+    assert reason(case.ask(patient="p4", by=UNRECORDED)) == Reason.GUARDIAN_NEEDED
+    care = case.doc(PatientCare, "p4")
+    assert care is not None and care.birth_date == child
+    case.event(registered("p4", at=NOW - DAY))
+    case.asked(patient="p4", by=UNRECORDED)
+    assert reason(case.event(registered("p7", born=child, at=NOW))) == Common.STALE
 
 
 def test_a_guardian_asks_for_a_child() -> None:

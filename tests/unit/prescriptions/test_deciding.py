@@ -41,6 +41,7 @@ from tests.unit.prescriptions.given import (
     merged,
     prescription,
     reason,
+    registered,
     stopped,
 )
 
@@ -262,6 +263,7 @@ def test_who_read_another_version_decides_nothing() -> None:
 
 def test_a_doctor_does_not_decide_on_a_request_of_their_own() -> None:
     case = Hospital()
+    case.event(registered("dr2"))
     case.event(prescription(patient_id="dr2"))
     own = Actor("dr2", frozenset({"doctor", "patient"}), frozenset({"cardiology"}))
     id = case.asked("rx1", "dr2", own)

@@ -118,7 +118,7 @@ class Renewals:
     # -- steps --------------------------------------------------------------------------
 
     async def _renewable(self, who: Caller, patient: Patient) -> dict[str, Any]:
-        """What the person reads about the prescription, once it has arrived."""
+        """What the person reads about the prescription, once it and the record are there."""
 
         async def look() -> Any:
             answer = await self._wire.call(
@@ -129,7 +129,8 @@ class Renewals:
                 expect=None,
                 query={"patient_id": patient.id},
             )
-            return answer.json()["items"] if answer.status_code == 200 else None
+            items = answer.json()["items"] if answer.status_code == 200 else []
+            return items if all(i["reason"] != "age_unknown" for i in items) else None
 
         found: list[dict[str, Any]] = await eventually(f"what {who.id} may renew", look)
         return found[0]
