@@ -92,9 +92,11 @@ class ConsentView(View):
     status: ConsentStatus
     person_id: str
     patient_id: str
-    text_version: str = Field(description="The text to which the person agreed.")
-    given_at: datetime
-    withdrawn_at: datetime | None
+    text_version: str = Field(description="The text about which the person decided.")
+    given_at: datetime | None = Field(description="Absent for who never agreed.")
+    withdrawn_at: datetime | None = Field(
+        description="When the yes was taken back, or the no said."
+    )
     version: int
 
 

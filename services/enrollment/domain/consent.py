@@ -1,7 +1,8 @@
 """To what did a person agree, when, to which text, and does it still hold?
 
 Health data need a consent of their own, apart from the group's rules, and it can be
-withdrawn (Personal Information Protection Law of the PRC, art. 15, 29 and 30).
+withdrawn (Personal Information Protection Law of the PRC, art. 15, 29 and 30). A no is kept
+like a yes: where nothing is kept, nobody was asked.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
+from itertools import product
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -28,7 +30,7 @@ from libs.common.decision import (
 )
 from libs.common.events import ConsentGiven, ConsentScope, ConsentWithdrawn
 from services.enrollment.domain.draft import Draft
-from services.enrollment.domain.patient import is_caller, needs_same
+from services.enrollment.domain.patient import is_caller, needs_same, same_person
 from services.enrollment.domain.programme import HEALTH_DATA
 from services.enrollment.domain.reasons import Reason
 
@@ -39,6 +41,7 @@ CONSENT_GIVE = "consent.give"
 class ConsentStatus(StrEnum):
     GIVEN = "given"
     WITHDRAWN = "withdrawn"
+    DECLINED = "declined"
 
 
 class ConsentAction(StrEnum):
@@ -50,11 +53,15 @@ class ConsentAction(StrEnum):
 TRANSITIONS: dict[tuple[ConsentStatus, ConsentAction], ConsentStatus] = {
     (ConsentStatus.GIVEN, ConsentAction.WITHDRAW): ConsentStatus.WITHDRAWN,
     (ConsentStatus.WITHDRAWN, ConsentAction.GIVE): ConsentStatus.GIVEN,
+    (ConsentStatus.DECLINED, ConsentAction.GIVE): ConsentStatus.GIVEN,
 }
 
 
 class Consent(Document):
-    """One person's consent to one thing on account of one patient."""
+    """What one person decided about one thing on account of one patient.
+
+    ``withdrawn_at`` is also when somebody who had never agreed said no.
+    """
 
     COLLECTION: ClassVar[str] = "consents"
 
@@ -63,7 +70,7 @@ class Consent(Document):
     scope: ConsentScope
     status: ConsentStatus = ConsentStatus.GIVEN
     text_version: str
-    given_at: datetime
+    given_at: datetime | None = None
     withdrawn_at: datetime | None = None
 
 
@@ -71,9 +78,18 @@ def consent_id(hospital: str, patient: str, person: str, scope: ConsentScope) ->
     return derived_id(hospital, "consent", patient, person, scope)
 
 
-def needs_consents(hospital: str, patient: str, person: str) -> Iterator[Need]:
-    for scope in ConsentScope:
-        yield Need(Consent, "id", consent_id(hospital, patient, person, scope))
+def needs_consents(state: State, hospital: str, patient: str, person: str) -> Iterator[Need]:
+    """What the person decided under any id. Needs: both persons' records."""
+    for ids in product(same_person(state, patient), same_person(state, person)):
+        for scope in ConsentScope:
+            yield Need(Consent, "id", consent_id(hospital, *ids, scope))
+
+
+def decisions(draft: Draft, patient: str, person: str) -> list[Consent]:
+    """All that the person decided on account of the patient. Needs: ``needs_consents``."""
+    needs = needs_consents(draft.state, draft.hospital, patient, person)
+    found = [draft.get(Consent, need.value) for need in needs]
+    return [c for c in found if c is not None]
 
 
 def give(
@@ -98,8 +114,29 @@ def give(
     return consent
 
 
-def withdraw(draft: Draft, consent: Consent) -> Consent:
-    consent = draft.put(consent.but(status=ConsentStatus.WITHDRAWN, withdrawn_at=draft.now))
+def decline(
+    draft: Draft, *, patient: str, person: str, scope: ConsentScope, text_version: str
+) -> None:
+    """Record and publish a no, unless the person has decided before: a later no is a
+    withdrawal, which is asked for by itself."""
+    if any(c.scope is scope for c in decisions(draft, patient, person)):
+        return
+    consent = Consent(
+        id=consent_id(draft.hospital, patient, person, scope),
+        hospital=draft.hospital,
+        person_id=person,
+        patient_id=patient,
+        scope=scope,
+        status=ConsentStatus.DECLINED,
+        text_version=text_version,
+    )
+    withdraw(draft, consent, ConsentStatus.DECLINED)
+
+
+def withdraw(
+    draft: Draft, consent: Consent, status: ConsentStatus = ConsentStatus.WITHDRAWN
+) -> Consent:
+    consent = draft.put(consent.but(status=status, withdrawn_at=draft.now))
     draft.emit(ConsentWithdrawn(**_about(consent), withdrawn_at=draft.now), consent)
     return consent
 

@@ -28,7 +28,7 @@ from libs.common.events import ConsentScope
 from services.enrollment.domain import consent as consents
 from services.enrollment.domain import invitation as invitations
 from services.enrollment.domain.account import tell_joined, tell_left
-from services.enrollment.domain.consent import Consent, needs_consents, text_version
+from services.enrollment.domain.consent import decisions, needs_consents, text_version
 from services.enrollment.domain.draft import Draft
 from services.enrollment.domain.group import Group
 from services.enrollment.domain.invitation import (
@@ -75,7 +75,7 @@ class Bearer(BaseModel):
 
 class Accept(Bearer):
     """Two consents, each by itself: the group's rules, without which nobody joins, and the
-    use of health data, which may be left out and withdrawn."""
+    use of health data, which may be refused (as by leaving it out) and withdrawn."""
 
     consent_to_rules: Literal[True] = Field(description="I agree to the group's rules.")
     consent_to_health_data: bool = Field(
@@ -102,7 +102,8 @@ def needs_token(input: Input, state: State) -> Iterator[Need]:
     yield Need(Invitation, "token_hash", hash)
     for invitation in state.where(Invitation, "token_hash", hash):
         yield from needs_invitation(state, invitation)
-        yield from needs_consents(input.hospital, invitation.patient_id, invitation.person_id)
+        ids = (invitation.patient_id, invitation.person_id)
+        yield from needs_consents(state, input.hospital, *ids)
         yield Need(StaffTask, "patient_id", invitation.patient_id)
 
 
@@ -156,32 +157,33 @@ def decide_accept(input: Input, state: State, env: Env) -> Answer:
     membership = draft.the(
         Membership, membership_id(draft.hospital, invitation.person_id, invitation.programme_id)
     )
-    texts = [GivenConsent(scope=c.scope, given_at=c.given_at) for c in given]
-    tell_joined(draft, membership, invitation, texts)
+    tell_joined(draft, membership, invitation, given)
     return draft.decision(_joined(draft, invitation), note="accepted")
 
 
-def _consents(draft: Draft, invitation: Invitation, accept: Accept) -> list[Consent]:
+def _consents(draft: Draft, invitation: Invitation, accept: Accept) -> list[GivenConsent]:
+    """Keep what was decided about each; the answer is what was agreed to."""
     group = draft.the(Group, invitation.group_id)
-    texts = {ConsentScope.GROUP_RULES: text_version(draft, group.rules_sheet)}
-    if accept.consent_to_health_data:
-        texts[ConsentScope.HEALTH_DATA] = text_version(draft, HEALTH_DATA)
-    return [
-        consents.give(
+    agreed = {ConsentScope.GROUP_RULES: (group.rules_sheet, True)}
+    agreed[ConsentScope.HEALTH_DATA] = (HEALTH_DATA, accept.consent_to_health_data)
+    given = []
+    for scope, (text, yes) in agreed.items():
+        decide = consents.give if yes else consents.decline
+        decide(
             draft,
             patient=invitation.patient_id,
             person=invitation.person_id,
             scope=scope,
-            text_version=version,
+            text_version=text_version(draft, text),
         )
-        for scope, version in texts.items()
-    ]
+        if yes:
+            given.append(GivenConsent(scope=scope, given_at=draft.now))
+    return given
 
 
 def _joined(draft: Draft, invitation: Invitation) -> dict[str, Any]:
     group = draft.the(Group, invitation.group_id)
-    ids = (invitation.patient_id, invitation.person_id)
-    found = [draft.get(Consent, need.value) for need in needs_consents(draft.hospital, *ids)]
+    found = decisions(draft, invitation.patient_id, invitation.person_id)
     return {
         "status": invitation.status,
         "invitation_id": invitation.id,
@@ -199,7 +201,7 @@ def _joined(draft: Draft, invitation: Invitation) -> dict[str, Any]:
                 "text_version": c.text_version,
             }
             for c in found
-            if c is not None
+            if c.given_at is not None
         ],
     }
 

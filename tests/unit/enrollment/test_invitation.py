@@ -35,6 +35,7 @@ from services.enrollment.domain.invitation import (
 )
 from services.enrollment.domain.joining import Accept, MembershipCommand
 from services.enrollment.domain.membership import Membership, MembershipStatus
+from services.enrollment.domain.programme import Match
 from services.enrollment.domain.staff import StaffTask, TaskReason, TaskStatus
 from tests.support.rules import Case
 from tests.unit.enrollment.given import (
@@ -54,6 +55,7 @@ from tests.unit.enrollment.given import (
     invited,
     leave,
     linked,
+    merged,
     note,
     programme,
     reissue,
@@ -186,15 +188,57 @@ def test_the_newest_text_that_is_in_force_is_what_people_agree_to() -> None:
     case = hospital(consents=texts)
     case.event(discharged())
     accept(case, token(case))
-    assert [c.text_version for c in case.docs(Consent)] == ["r2"]
+    assert [c.text_version for c in case.docs(Consent, scope="group_rules")] == ["r2"]
 
 
 def test_without_the_consent_to_health_data_one_joins_all_the_same() -> None:
     case = hospital()
     case.event(discharged())
-    accept(case, token(case))
-    assert [c.scope for c in case.docs(Consent)] == [ConsentScope.GROUP_RULES]
-    assert len(case.events(MemberJoined)) == 1
+    answer = done(accept(case, token(case)))
+    assert [c["scope"] for c in answer.result["consents"]] == [ConsentScope.GROUP_RULES]
+    (joined,) = case.events(MemberJoined)
+    assert [c.scope for c in joined.consents] == [ConsentScope.GROUP_RULES]
+
+
+def test_a_no_to_health_data_is_kept_and_published_so_that_pushes_stop() -> None:
+    case = _child_invited()
+    accept(case, token(case, "mother"))
+    consent = _health_consent(case)
+    assert (consent.status, consent.given_at) == (ConsentStatus.DECLINED, None)
+    assert (consent.text_version, consent.withdrawn_at) == ("h1", NOW)
+    (said,) = case.events(ConsentWithdrawn)
+    assert (said.person_id, said.patient_id, said.scope) == ("mother", "kid", "health_data")
+    assert said.withdrawn_at == NOW
+
+
+@pytest.mark.parametrize("merged_since", [False, True])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_no_beside_another_invitation_changes_nothing_that_was_decided_before(
+    first: bool, merged_since: bool
+) -> None:
+    case = hospital(KIDNEY, programme("ped-other", "PED-NEPH", match=Match(icd10=("N10",))))
+    case.event(child_discharged())
+    accept(case, token(case, "mother"), health=first)
+    if merged_since:
+        case.event(merged("mother", "mother-new"))
+    case.take()
+    case.event(child_discharged(encounter="e2", codes=["N10"]))
+    accept(case, token(case, "mother-new" if merged_since else "mother"))
+    assert case.events(ConsentWithdrawn) == []
+    assert _health_consent(case).status == ("given" if first else "declined")
+
+
+def test_a_yes_after_a_no_holds_whichever_way_it_is_said() -> None:
+    case = hospital(KIDNEY, programme("ped-other", "PED-NEPH", match=Match(icd10=("N10",))))
+    case.event(child_discharged())
+    accept(case, token(case, "mother"))
+    case.advance(timedelta(days=1))
+    case.event(child_discharged(encounter="e2", codes=["N10"]))
+    accept(case, token(case, "mother"), health=True)
+    (given,) = [c for c in case.events(ConsentGiven) if c.scope is ConsentScope.HEALTH_DATA]
+    assert given.given_at == NOW + timedelta(days=1)
+    consent = _health_consent(case)
+    assert (consent.status, consent.given_at) == (ConsentStatus.GIVEN, given.given_at)
 
 
 def test_a_token_that_was_never_given_is_not_found() -> None:
@@ -386,7 +430,7 @@ def test_every_pair_of_a_consents_status_and_action(
 ) -> None:
     case = hospital()
     case.event(discharged())
-    accept(case, token(case), health=True)
+    accept(case, token(case), health=status is not ConsentStatus.DECLINED)
     command = ConsentCommand(consent_id=_health_consent(case).id)
     if status is ConsentStatus.WITHDRAWN:
         case.command("consent.withdraw", command, actor=Actor("p1"))
@@ -414,7 +458,7 @@ def test_the_rules_are_left_by_leaving_the_group() -> None:
     case = hospital()
     case.event(discharged())
     accept(case, token(case))
-    (rules,) = case.docs(Consent)
+    (rules,) = case.docs(Consent, scope="group_rules")
     command = ConsentCommand(consent_id=rules.id)
     answer = case.command("consent.withdraw", command, actor=Actor("p1"))
     assert note(answer) == "leave_the_group"
