@@ -45,7 +45,8 @@ class InboxMessage(Document):
 
     ``recipient_id`` is whom the request names, ``person_id`` who that was at the time.
     ``number`` counts the person's messages in the order of their commits, so that a live
-    stream can go on after the last one seen. ``link`` may hold a secret.
+    stream can go on after the last one seen. ``link`` may hold a secret: it goes when the
+    notification is cancelled or expires.
     """
 
     COLLECTION: ClassVar[str] = "inbox_messages"
@@ -62,6 +63,11 @@ class InboxMessage(Document):
     at: datetime
     event_time: datetime
     read_at: datetime | None = None
+
+
+def without_link(message: InboxMessage | None) -> list[InboxMessage]:
+    """What changes when the link leads nowhere any more."""
+    return [] if message is None or message.link is None else [message.but(link=None)]
 
 
 class ReadMessage(BaseModel):

@@ -1,7 +1,9 @@
 """What happens when somebody shall be told something, or no longer?
 
-The inbox message is written with the decision itself. Other channels need an address: a
-person of whom nobody has told anything yet is waited for until the notification expires.
+The inbox message is written with the decision itself, and whoever has it is told. Other
+channels need an address: a person of whom nobody has told anything yet is waited for until
+the notification expires; one who is known to have no address has the inbox and is not, so
+that an address which comes a week later brings no old mail.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from libs.common.events import (
 )
 from services.notify.domain.channels import CALLED, Policy
 from services.notify.domain.delivery import Delivery, deliveries_of
-from services.notify.domain.inbox import InboxMessage
+from services.notify.domain.inbox import InboxMessage, without_link
 from services.notify.domain.notification import (
     Action,
     Notification,
@@ -134,6 +136,7 @@ def _told(input: Input, notification: Notification, state: State, env: Env) -> A
         deliveries = deliveries_of(notification, person, input, env)
     elif notification.channels:
         notification = notification.but(status=Status.WAITING, waiting_for=person.id)
+    if notification.status is Status.WAITING or request.link is not None:
         timers.append(expiry_of(notification, request))
     person = person.but(inbox_last=person.inbox_last + 1)
     message = InboxMessage(
@@ -169,6 +172,7 @@ def _told(input: Input, notification: Notification, state: State, env: Env) -> A
 
 def needs_cancel(input: Input, state: State) -> Iterator[Need]:
     yield Need(Notification, "id", input.data.notification_id)
+    yield Need(InboxMessage, "id", input.data.notification_id)
 
 
 def decide_cancel(input: Input, state: State, env: Env) -> Answer:
@@ -187,4 +191,5 @@ def decide_cancel(input: Input, state: State, env: Env) -> Answer:
     if not notification.may(Action.CANCEL):
         return Refusal(Common.STALE)
     notification = notification.moved(Action.CANCEL, reason=cancel.reason, waiting_for=None)
-    return Decision(changes=[notification], note="cancelled")
+    message = without_link(state.get(InboxMessage, notification.id))
+    return Decision(changes=[notification, *message], note="cancelled")

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from libs.common.decision import Answer, Decision, Emit, Env, Input, Need, State, Timer
+from libs.common.decision import Answer, Decision, Document, Emit, Env, Input, Need, State, Timer
 from libs.common.events import NotificationRequested
 from services.notify.domain.delivery import Delivery, deliveries_of
+from services.notify.domain.inbox import InboxMessage, without_link
 from services.notify.domain.notification import Action, Notification, suppressed
 from services.notify.domain.people import Person, Silence, needs_matter, silence
 
@@ -22,7 +23,8 @@ SETTLE = "notification.settle"
 
 
 class Expiry(BaseModel):
-    """The timer ``notification.expiry``: nobody has told how to reach the person."""
+    """The timer ``notification.expiry``: nobody has told how to reach the person until now,
+    or there is a link, which leads nowhere from now on."""
 
     notification_id: str
 
@@ -45,14 +47,16 @@ def expiry_of(notification: Notification, request: NotificationRequested) -> Tim
 
 def needs_expiry(input: Input, state: State) -> Iterator[Need]:
     yield Need(Notification, "id", input.data.notification_id)
+    yield Need(InboxMessage, "id", input.data.notification_id)
 
 
 def decide_expiry(input: Input, state: State, env: Env) -> Answer:
     notification = state.get(Notification, input.data.notification_id)
+    changes: list[Document] = [*without_link(state.get(InboxMessage, input.data.notification_id))]
     if notification is None or not notification.may(Action.LAPSE):
-        return Decision(note="not_waiting")
+        return Decision(changes=changes, note="not_waiting")
     notification, events = _lapsed(notification, Silence.NO_CONTACT, env)
-    return Decision(changes=[notification], events=events, note="lapsed")
+    return Decision(changes=[*changes, notification], events=events, note="lapsed")
 
 
 def _lapsed(notification: Notification, why: Silence, env: Env) -> tuple[Notification, list[Emit]]:

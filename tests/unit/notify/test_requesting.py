@@ -357,6 +357,27 @@ def test_what_is_in_the_inbox_stays_there() -> None:
     assert reason(case.event(cancelled())) == "stale"
 
 
+LINK = "https://hospital.example/accept#token=h1.secret"
+
+
+def test_the_link_of_a_cancelled_notification_goes_from_the_inbox() -> None:
+    case = known_case()
+    case.event(request(link=LINK))
+    assert inbox(case)[0].link == LINK
+    case.event(cancelled())
+    assert inbox(case)[0].link is None
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_link_goes_from_the_inbox_when_the_notification_expires(known: bool) -> None:
+    case = known_case() if known else new_case()
+    case.event(request(link=LINK))
+    case.fire_due(NOW + 7 * DAY - SECOND)
+    assert inbox(case)[0].link == LINK
+    case.fire_due(NOW + 7 * DAY)
+    assert (len(inbox(case)), inbox(case)[0].link) == (1, None)
+
+
 # -- waiting ----------------------------------------------------------------------------
 
 
