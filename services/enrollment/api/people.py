@@ -21,7 +21,6 @@ from libs.common.http.paging import Page, PageOf, Paging
 from libs.common.http.problems import Problem
 from libs.common.http.reads import Reads
 from services.enrollment.api.views import (
-    AgreeTo,
     ConsentChanged,
     ConsentView,
     Declined,
@@ -29,12 +28,13 @@ from services.enrollment.api.views import (
     Left,
     MembershipView,
     Preview,
+    preview_of,
 )
 from services.enrollment.domain import consent, joining
 from services.enrollment.domain.group import Group
 from services.enrollment.domain.invitation import Invitation, InvitationStatus, hospital_of
 from services.enrollment.domain.joining import OVER, Accept, Bearer
-from services.enrollment.domain.programme import HEALTH_DATA, Policy
+from services.enrollment.domain.programme import Policy
 from services.enrollment.store import Store
 
 router = APIRouter(prefix="/v1")
@@ -74,18 +74,11 @@ async def _held(request: Request, store: Store, token: str) -> tuple[Invitation,
 
 @router.post("/invitations/preview", tags=["invitations"])
 async def preview(request: Request, body: Bearer, store: FromStore, policy: InForce) -> Preview:
-    """What the invitation is to, and what would be agreed to."""
+    """What the invitation is to, and what would be agreed to; its status only, once it is
+    not open any more."""
     invitation, group = await _held(request, store, body.token)
     today = policy.day(request.app.state.ports.clock.now())
-    rules = policy.text(group.rules_sheet, today)
-    health = policy.text(HEALTH_DATA, today)
-    return Preview(
-        status=invitation.status,
-        group_name=group.name,
-        expires_at=invitation.expires_at,
-        rules=AgreeTo(version=rules.version, zh=rules.zh, en=rules.en),
-        health_data=AgreeTo(version=health.version, zh=health.zh, en=health.en),
-    )
+    return preview_of(invitation, group, policy, today)
 
 
 @router.post(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from pydantic import BaseModel, Field
 
 from libs.common.decision import Actor
 from libs.common.events import ConsentScope, MemberRole, Relationship, Wording
 from services.enrollment.domain.consent import ConsentStatus
-from services.enrollment.domain.group import GroupStatus
-from services.enrollment.domain.invitation import InvitationStatus
+from services.enrollment.domain.group import Group, GroupStatus
+from services.enrollment.domain.invitation import Invitation, InvitationStatus
 from services.enrollment.domain.membership import MembershipStatus
+from services.enrollment.domain.programme import HEALTH_DATA, Policy
 from services.enrollment.domain.staff import TaskReason, TaskStatus
 
 
@@ -109,13 +110,31 @@ class AgreeTo(BaseModel):
 
 
 class Preview(BaseModel):
-    """What an invited person is asked. Names nobody."""
+    """What an invited person is asked. Names nobody.
+
+    Only the status is told of an invitation that is not open: the group's name may be that
+    of a disease, and old links lie about.
+    """
 
     status: InvitationStatus
-    group_name: Wording
-    expires_at: datetime
-    rules: AgreeTo
-    health_data: AgreeTo
+    group_name: Wording | None = None
+    expires_at: datetime | None = None
+    rules: AgreeTo | None = None
+    health_data: AgreeTo | None = None
+
+
+def preview_of(invitation: Invitation, group: Group, policy: Policy, day: date) -> Preview:
+    """What whoever holds the link may see on ``day``."""
+    if invitation.status is not InvitationStatus.OPEN:
+        return Preview(status=invitation.status)
+    rules, health = policy.text(group.rules_sheet, day), policy.text(HEALTH_DATA, day)
+    return Preview(
+        status=invitation.status,
+        group_name=group.name,
+        expires_at=invitation.expires_at,
+        rules=AgreeTo(version=rules.version, zh=rules.zh, en=rules.en),
+        health_data=AgreeTo(version=health.version, zh=health.zh, en=health.en),
+    )
 
 
 class ConsentReceipt(BaseModel):

@@ -16,13 +16,15 @@ from libs.common.http.app import create_app
 from libs.common.http.words import without_text
 from services.enrollment.api import ACCESS, ROUTERS
 from services.enrollment.api.people import draw
+from services.enrollment.api.views import preview_of
 from services.enrollment.api.wording import PAGE, TEXTS
-from services.enrollment.domain.invitation import InvitationStatus
+from services.enrollment.domain.group import Group
+from services.enrollment.domain.invitation import Invitation, InvitationStatus
 from services.enrollment.domain.joining import OVER
 from services.enrollment.domain.reasons import Reason
 from services.enrollment.main import SPEC, count
 from tests.support.access import Callers, assert_access, client
-from tests.unit.enrollment.given import discharged, hospital
+from tests.unit.enrollment.given import NOW, discharged, hospital
 
 
 def application(callers: Callers | None = None) -> FastAPI:
@@ -100,6 +102,17 @@ async def test_every_word_that_the_script_says_stands_on_the_page() -> None:
         page, script = await c.get("/accept"), (await c.get("/accept.js")).text
     said = set(re.findall(r'say\("([a-z_]+)"', script)) | {str(s) for s in OVER}
     assert said <= set(re.findall(r"data-say-([a-z_]+)=", page.text))
+
+
+@pytest.mark.parametrize("status", [s for s in InvitationStatus if s is not InvitationStatus.OPEN])
+def test_an_old_link_shows_its_status_and_names_no_group(status: InvitationStatus) -> None:
+    case = hospital()
+    case.event(discharged())
+    (invitation,), (group,) = case.docs(Invitation), case.docs(Group)
+    seen = preview_of(invitation, group, case.policy, NOW.date())
+    assert (seen.group_name, seen.expires_at) == (group.name, invitation.expires_at)
+    seen = preview_of(invitation.but(status=status), group, case.policy, NOW.date())
+    assert seen.model_dump(exclude_none=True) == {"status": status}
 
 
 def test_a_qr_code_is_drawn_as_svg_and_as_png() -> None:
