@@ -103,8 +103,12 @@ def decide_joined(input: Input, state: State, env: Env) -> Answer:
 
 
 def _when(input: Input, at: datetime) -> datetime:
-    """When a fact became so: never after it was told, or none could ever come after it."""
-    return min(at, input.time)
+    """When a fact became so: never after it was told, or none could ever come after it.
+
+    As the store keeps it, in milliseconds, so that facts compare alike before and after.
+    """
+    at = min(at, input.time)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 def _link(input: Input, state: State, link: Link) -> Answer:

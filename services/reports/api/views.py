@@ -25,7 +25,7 @@ class ReportLine(BaseModel):
 
 
 class HeldReport(BaseModel):
-    """A report that waits for staff. Its title only for those who may read it."""
+    """A report that waits for staff. What tells of its content only for those who may read it."""
 
     id: str
     patient_id: str
@@ -83,15 +83,16 @@ def line(report: Report, person: str) -> ReportLine:
 def held_report(report: Report, actor: Actor) -> HeldReport:
     head = report.head
     assert head is not None and report.why is not None  # it is kept back
+    may_read = is_treating_staff(actor, head)
     return HeldReport(
         id=report.id,
         patient_id=report.patient_id,
         kind=head.kind,
-        title=head.title if is_treating_staff(actor, head) else None,
+        title=head.title if may_read else None,
         version=head.number,
         issued_at=head.issued_at,
         why=report.why,
-        hold_reason=head.hold_reason,
+        hold_reason=head.hold_reason if may_read else None,
         untold=report.untold,
         ordering_practitioner_id=head.ordering_practitioner_id,
     )

@@ -282,6 +282,14 @@ def test_an_older_link_does_not_bring_back_one_that_ended() -> None:
     assert reason(case.ask(by=DAUGHTER)) is None
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_at_the_same_moment_the_end_of_a_link_holds(order: int) -> None:
+    case, at = hospital(), NOW - HOUR + timedelta(microseconds=123)
+    for fact in [linked(linked_at=at), unlinked(at)][::order]:
+        case.event(fact)
+    assert reason(case.ask(by=DAUGHTER)) == Common.NOT_FOUND
+
+
 def joined(
     at: datetime,
     scope: tuple[LinkScope, ...] = (LinkScope.FULL,),

@@ -71,6 +71,7 @@ def test_the_list_of_what_is_held_says_why_the_hospital_holds_it(reason: str | N
     case.event(content(hold=Hold(on=True, reason=reason)))
     shown = held_report(report(case), DOCTOR)
     assert (shown.why, shown.hold_reason) == ("held", reason)
+    assert held_report(report(case), OTHER_DOCTOR).hold_reason is None
 
 
 def test_ops_lists_what_is_held_and_opens_nothing() -> None:
