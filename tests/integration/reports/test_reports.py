@@ -11,6 +11,7 @@ import pytest
 from libs.common.events import (
     Contact,
     GuardianLinked,
+    GuardianUnlinked,
     NotificationRequested,
     Observation,
     PatientMerged,
@@ -293,6 +294,40 @@ async def test_reports_of_merged_records_are_one_list(reports: Running) -> None:
             items = (await c.get("/v1/reports")).json()["items"]
             assert {r["id"] for r in items} == {"r1", "r2"}
             assert (await c.get("/v1/reports/r1")).status_code == 200
+
+
+async def test_who_was_unlinked_under_another_id_neither_lists_nor_reads(reports: Running) -> None:
+    await reports.publish(
+        patient(reports, "p1", born=CHILD), patient(reports, "p2", born=CHILD),
+        guardian(reports, "g1"), content(reports),
+    )  # fmt: skip
+    await status(reports, "r1", "released")
+    await known(reports, "p1", "p2")
+    at = reports.now()
+    async with (
+        reports.client("guardian", person="g1") as g1,
+        reports.client("guardian", person="g2") as g2,
+    ):
+        for c, expected in ((g1, ["r1"]), (g2, [])):
+            assert [r["id"] for r in (await c.get("/v1/reports")).json()["items"]] == expected
+        await reports.publish(
+            PatientMerged(patient_id="p1", survivor_id="p2", merged_at=at),
+            PatientMerged(patient_id="g1", survivor_id="g2", merged_at=at),
+        )
+        await known(reports, "g1", "g2")
+        for c in (g1, g2):
+            assert [r["id"] for r in (await c.get("/v1/reports")).json()["items"]] == ["r1"]
+            assert (await c.get("/v1/reports/r1")).status_code == 200
+        ended = GuardianUnlinked(patient_id="p2", person_id="g2", unlinked_at=reports.now())
+        await reports.publish(ended)
+
+        async def unlinked() -> bool:
+            return bool(await reports.rows("related_persons", person_id="g2"))
+
+        await eventually(unlinked)
+        for c in (g1, g2):
+            assert (await c.get("/v1/reports")).json()["items"] == []
+            assert (await c.get("/v1/reports/r1")).status_code == 404
 
 
 async def test_pages_hold_every_report_once_the_newest_first(reports: Running) -> None:
