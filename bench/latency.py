@@ -54,10 +54,11 @@ async def through(stack: Stack, hop: str, seconds: int = SECONDS) -> list[float]
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout and process.stdin
-    async with asyncio.timeout(60):
-        if await process.stdout.readline() != b"ready\n":
-            raise RuntimeError(f"the hop {hop} did not start")
     try:
+        async with asyncio.timeout(60):
+            while (line := await process.stdout.readline()) != b"ready\n":
+                if not line:  # others are its log
+                    raise RuntimeError(f"the hop {hop} did not start")
         return await _timed(stack.bootstrap, topic, out, RATE * seconds)
     finally:
         process.stdin.close()
