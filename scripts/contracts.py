@@ -2,7 +2,7 @@
 
 ``python -m scripts.contracts generate`` writes the schemas from the event classes;
 ``check`` compares them, the examples and the topic registry with the classes, and the
-schemas with those of an earlier commit (``--against``, by default the main branch).
+schemas with those of an earlier commit (``--against``; see :func:`earlier`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from libs.common.cloudevents import dataschema
 from libs.common.events import EVENT_TYPES, Event
 from scripts.compatibility import Schema, breaking_changes
-from scripts.published import Published, Topic, read, read_at
+from scripts.published import Published, Topic, commit, read, read_at
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = ROOT / "contracts"
@@ -169,7 +169,10 @@ def compatibility(old: Published, new: Published) -> list[str]:
 
 
 def earlier(ref: str | None, root: Path) -> tuple[str, Published] | None:
-    for candidate in [ref] if ref else ["origin/main", "main"]:
+    """What was promised: ``ref``, else the main branch, else (standing on it) the commit before."""
+    here = commit(root, "HEAD")
+    before = [c for c in ("origin/main", "main") if commit(root, c) != here] + ["HEAD~1"]
+    for candidate in [ref] if ref else before:
         if (published := read_at(candidate, root)) is not None:
             return candidate, published
     return None
@@ -200,7 +203,9 @@ def main(arguments: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("generate", help="write the schemas from the event classes")
     checking = verbs.add_parser("check", help="compare classes, schemas, examples and topics")
-    checking.add_argument("--against", metavar="REF", help="a commit; default: the main branch")
+    checking.add_argument(
+        "--against", metavar="REF", help="a commit; default: main, or the one before"
+    )
     chosen = parser.parse_args(arguments)
     if chosen.verb == "generate":
         for name in generate(EVENT_TYPES, CONTRACTS):

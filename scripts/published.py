@@ -75,6 +75,11 @@ def read_at(ref: str, root: Path) -> Published | None:
     return _parsed(files) if files else None
 
 
+def commit(root: Path, ref: str) -> str:
+    """The commit that ``ref`` names; empty if there is none."""
+    return _git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").strip()
+
+
 def _git(root: Path, *arguments: str) -> str:
     """What git prints; nothing where there is no git, no repository or no such commit."""
     try:

@@ -18,8 +18,8 @@ from libs.common.mongo import CollectionSpec, Database
 from libs.common.relay import WAKE
 from libs.common.rows import INBOX, OUTBOX, TIMERS
 
-#: Topic retention (14 days) plus the horizon of a replay (30 days), with a margin.
-INBOX_DAYS = 60
+#: Longer than a topic keeps a record (30 days) and its dead letter may be replayed (30 more).
+INBOX_DAYS = 75
 
 RUNTIME = (INBOX, OUTBOX, TIMERS, LEASES, WAKE, audit.COLLECTION)
 

@@ -447,7 +447,12 @@ class Database:
     async def ensure_index(
         self, name: str, keys: Sequence[tuple[str, int]], **options: Any
     ) -> None:
-        await _call(self._db[name].create_index(list(keys), **options))
+        """Make an index, or make it anew if only the time to live in it is another."""
+        raw, life = self._db[name], "expireAfterSeconds"
+        for index in await self.indexes(name) if life in options else ():
+            if list(index["key"].items()) == list(keys) and index.get(life) != options[life]:
+                await _call(raw.drop_index(index["name"]))
+        await _call(raw.create_index(list(keys), **options))
 
     async def indexes(self, name: str) -> list[Row]:
         """What the server says of each: ``key`` and its options."""

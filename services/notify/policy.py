@@ -86,6 +86,12 @@ def load_policy(settings: Settings) -> Policies:
 
 
 def _policy(settings: Settings, texts: Texts, figures: Figures) -> Policy:
+    for channel in switched_on(settings):
+        if channel not in figures.channels:
+            raise PolicyError(
+                f"policies/notify, version {figures.version}: there are no figures for {channel}, "
+                "whose provider is configured."
+            )
     default = {Channel.WEBHOOK: settings.webhook_default_url or None}
     return Policy(
         version=figures.version,

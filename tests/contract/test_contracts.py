@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import re
 import shutil
@@ -15,7 +16,9 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import ValidationError
 
+from libs.common.devstack.places import SERVICES
 from libs.common.events import EVENT_TYPES, Event
+from libs.common.migrate import INBOX_DAYS
 from scripts.contracts import (
     CONTRACTS,
     compatibility,
@@ -416,8 +419,21 @@ def test_the_check_says_so_when_there_is_nothing_to_compare_with(
     )
 
 
+@pytest.mark.parametrize(
+    ("standing", "given", "base"),
+    [
+        ("on a branch", ["--against", "main"], "main"),
+        ("on a branch", [], "main"),
+        ("on main", [], "HEAD~1"),
+    ],
+)
 def test_the_check_fails_on_a_change_since_the_commit(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    standing: str,
+    given: list[str],
+    base: str,
 ) -> None:
     root = folder.parent
     (folder / "schemas" / f"{DISCHARGED}.json").write_text(
@@ -427,7 +443,29 @@ def test_the_check_fails_on_a_change_since_the_commit(
     git(root, "add", ".")
     git(root, "commit", "--message=with a ward")
     monkeypatch.setattr("scripts.contracts.ROOT", root)
-    assert main(["check", "--against", "main"]) == 1
+    if standing == "on a branch":
+        git(root, "switch", "--create", "mine")
+    git(root, "commit", "--allow-empty", "--message=later")
+    assert main(["check", *given]) == 1
     said = capsys.readouterr().out
     assert f"contracts: {DISCHARGED}: body.ward: removed" in said
-    assert "compared with main: broken" in said
+    assert f"compared with {base}: broken" in said
+
+
+def test_no_type_that_a_service_reads_is_a_draft() -> None:
+    read_by_us = {
+        type
+        for name in SERVICES
+        for type in importlib.import_module(f"services.{name}.handlers").HANDLERS
+    }
+    drafts = {name for name, status in read(CONTRACTS).status().items() if status == "draft"}
+    assert drafts
+    assert not drafts & read_by_us
+
+
+def test_the_inbox_remembers_longer_than_anything_may_come_again() -> None:
+    """A dead letter may be replayed as long as it is kept, and its source was kept before."""
+    topics_kept = read(CONTRACTS).topics.values()
+    source = max(t.retention_ms for t in topics_kept if not t.dead_letters)
+    letter = max(t.retention_ms for t in topics_kept if t.dead_letters)
+    assert source + letter < INBOX_DAYS * 86_400_000

@@ -26,8 +26,8 @@ class Patient(Document):
     same: tuple[str, ...] = ()
     merged_at: datetime | None = None
     deceased_at: datetime | None = None
-    #: The discharge (source, event id) that says so, as long as nobody else does.
-    deceased_by: tuple[str, str] | None = None
+    #: The discharges (source, event id) that say so; none if it was told on its own.
+    deceased_by: tuple[tuple[str, str], ...] = ()
     links: tuple[Link, ...] = ()
 
 

@@ -111,7 +111,7 @@ def decide_deceased(input: Input, state: State, env: Env) -> Answer:
     for id in same_person(draft, data.patient_id):
         record = record_of(draft, id)
         at = min(data.deceased_at, record.deceased_at or data.deceased_at)
-        draft.put(record.but(deceased_at=at, deceased_by=None))
+        draft.put(record.but(deceased_at=at, deceased_by=()))
     _mourn(draft, data.patient_id)
     return draft.decision(note="deceased")
 
@@ -120,8 +120,10 @@ def die_in_hospital(draft: Draft, discharge: Discharge, at: datetime) -> None:
     """A discharge says that the patient has died. Needs: ``needs_death``."""
     for id in same_person(draft, discharge.patient_id):
         record = record_of(draft, id)
-        if record.deceased_at is None:
-            draft.put(record.but(deceased_at=at, deceased_by=discharge.key))
+        if record.deceased_at is None or record.deceased_by:
+            at_first = min(at, record.deceased_at or at)
+            sayers = dict.fromkeys((*record.deceased_by, discharge.key))
+            draft.put(record.but(deceased_at=at_first, deceased_by=tuple(sayers)))
     _mourn(draft, discharge.patient_id)
 
 
@@ -129,8 +131,11 @@ def take_death_back(draft: Draft, discharge: Discharge) -> None:
     """A cancelled discharge says nothing more, unless somebody else has said it, too."""
     for id in same_person(draft, discharge.patient_id):
         record = record_of(draft, id)
-        if record.deceased_by == discharge.key:
-            draft.put(record.but(deceased_at=None, deceased_by=None))
+        if discharge.key in record.deceased_by:
+            rest = tuple(key for key in record.deceased_by if key != discharge.key)
+            draft.put(
+                record.but(deceased_at=record.deceased_at if rest else None, deceased_by=rest)
+            )
 
 
 def needs_merged(input: Input, state: State) -> Iterator[Need]:
@@ -155,15 +160,19 @@ def decide_merged(input: Input, state: State, env: Env) -> Answer:
     else:
         same = (*same_person(draft, stays), *same_person(draft, gone))
     records = [record_of(draft, id) for id in same]
-    deaths = [r.deceased_at for r in records if r.deceased_at is not None]
-    sayers = {r.deceased_by for r in records if r.deceased_at is not None}
+    dead = [r for r in records if r.deceased_at is not None]
+    deaths = [r.deceased_at for r in dead if r.deceased_at is not None]
+    # Told on its own of one of them, it needs no discharge to say so.
+    sayers = (
+        [key for r in dead for key in r.deceased_by] if all(r.deceased_by for r in dead) else []
+    )
     for record in records:
         draft.put(
             record.but(
                 same=same,
                 merged_at=max(merged_at, record.merged_at or merged_at),
                 deceased_at=min(deaths, default=None),
-                deceased_by=next(iter(sayers)) if len(sayers) == 1 else None,
+                deceased_by=tuple(dict.fromkeys(sayers)),
             )
         )
     _unite(draft, same)

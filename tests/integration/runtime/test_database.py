@@ -91,3 +91,10 @@ async def test_a_service_sees_which_collections_and_indexes_it_lacks(toy: Toy) -
     assert await missing(toy.database, [SPEC]) == ["tallies"]
     await migrate(toy.database, [SPEC])
     assert await missing(toy.database, [SPEC]) == []
+
+
+async def test_a_time_to_live_can_be_changed_by_a_later_version(toy: Toy) -> None:
+    for seconds in (60, 60, 90):
+        await toy.database.ensure_index("tallies", [("at", 1)], expireAfterSeconds=seconds)
+        (index,) = [i for i in await toy.database.indexes("tallies") if "at" in i["key"]]
+        assert index["expireAfterSeconds"] == seconds

@@ -511,6 +511,18 @@ def test_a_death_that_was_a_slip_of_the_pen_is_taken_back_with_its_discharge() -
         assert note(case.event(discharged(encounter="e2"))) == then
 
 
+def test_a_death_holds_as_long_as_one_discharge_says_so() -> None:
+    case = hospital()
+    for encounter, id in (("e1", "d1"), ("e2", "d2")):
+        died = discharged(encounter=encounter, disposition=Disposition.DECEASED)
+        case.event(died, id=id)
+    case.event(cancelled("d1", encounter="e1"))
+    assert note(case.event(discharged(encounter="e3"))) == "deceased"
+    case.event(merged("p1", "p2"))
+    case.event(cancelled("d2", encounter="e2"))
+    assert note(case.event(discharged(encounter="e4"))) == "invited"
+
+
 def test_a_patient_known_to_be_dead_is_not_invited() -> None:
     case = hospital()
     case.event(deceased())

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from libs.common import events
+from libs.common import events, yaml_files
 from libs.common.devstack.page.hub import Hub
 from libs.common.devstack.page.people import People
 from libs.common.devstack.page.sentences import LANGUAGES, SENTENCES, WORDS
 from libs.common.devstack.page.timeline import Entry, Timeline, facts
 from libs.common.devstack.page.ui import UI
+from libs.common.devstack.places import ROOT
 from libs.common.events import EVENT_TYPES
 from libs.common.undecodable import Reason
 from tests.support.examples import BODIES, cloud_event
@@ -64,6 +65,12 @@ def test_every_example_is_told_with_all_its_facts(name: str, language: str) -> N
 )
 def test_the_words_of_closed_lists_are_translated(words: type[StrEnum]) -> None:
     assert {str(w) for w in words} - set(WORDS) == set()
+
+
+def test_every_template_of_a_notification_has_words() -> None:
+    folder = ROOT / "policies" / "templates"
+    names = {n for path in folder.glob("*.yaml") for n in yaml_files.read(path)["templates"]}
+    assert names - set(WORDS) == {"fallback"}  # which nobody asks for
 
 
 def test_the_labels_are_those_that_the_templates_use() -> None:
