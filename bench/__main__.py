@@ -16,9 +16,10 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -28,7 +29,13 @@ from bench.rounds import Goal, rotated, table
 from bench.world import prefill
 from libs.common.devstack.stack import Stack
 
-PARTS = ("cost", "latency", "push", "http")
+#: part -> what measures it, given a stack and the number of rounds
+TIMED: Mapping[str, Callable[[Stack, int], Coroutine[Any, Any, None]]] = {
+    "latency": latency.compare,
+    "push": push.measure,
+    "http": http_commands.compare,
+}
+PARTS = ("cost", *TIMED)
 #: Set anew after the first runs on Apache Kafka; docs/performance.md says why.
 GOALS = (
     Goal("ours", "raw-bulk-write", "<=", 2.5, 3.0),
@@ -91,16 +98,15 @@ def main() -> None:
     arguments = parser.parse_args()
     parts, rounds = arguments.parts.split(","), arguments.rounds
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
-        if "cost" in parts:
-            cost(stack, rounds, arguments.cases.split(","))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            if "latency" in parts:
-                runner.run(latency.compare(stack, rounds, latency.SECONDS))
-            if "push" in parts:
-                runner.run(push.measure(stack, rounds, push.SECONDS))
-            if "http" in parts:
-                runner.run(http_commands.compare(stack, rounds, http_commands.SECONDS))
+    for part in parts:
+        # Each with a broker and a database of its own: what one part has written, the
+        # database is still putting away while the next one is timed.
+        with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
+            if part == "cost":
+                cost(stack, rounds, arguments.cases.split(","))
+            else:
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(TIMED[part](stack, rounds))
 
 
 if __name__ == "__main__":

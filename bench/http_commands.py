@@ -82,7 +82,7 @@ async def rate(stack: Stack, mode: str, seconds: float) -> tuple[float, list[flo
         await process.wait()
 
 
-async def compare(stack: Stack, rounds: int, seconds: float) -> None:
+async def compare(stack: Stack, rounds: int, seconds: float = SECONDS) -> None:
     ratios = []
     for n in range(rounds):
         rates, tails = {}, {}

@@ -109,7 +109,7 @@ async def _timed(bootstrap: str, topic: str, out: str, events: int) -> list[floa
     return took[WARM:]
 
 
-async def compare(stack: Stack, rounds: int, seconds: int) -> None:
+async def compare(stack: Stack, rounds: int, seconds: int = SECONDS) -> None:
     over: dict[float, list[float]] = {q: [] for q in AIMS}
     for n in range(rounds):
         found = {}

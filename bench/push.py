@@ -140,7 +140,7 @@ class Bench:
                         self.took[channel].append((now - began) * 1e3)
 
 
-async def measure(stack: Stack, rounds: int, seconds: int) -> None:
+async def measure(stack: Stack, rounds: int, seconds: int = SECONDS) -> None:
     receiver, webhook = WebhookReceiver(), free_ports(1)[0]
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", webhook)
     stack.environment |= {
