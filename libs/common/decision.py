@@ -153,11 +153,13 @@ class Emit(NamedTuple):
     """A fact to publish about the aggregate ``about``, one of the decision's changes.
 
     The runtime gives it its id, time and sequence. ``about=None`` is for facts with no
-    aggregate of their own, above all requests for a notification.
+    aggregate of their own, above all requests for a notification. ``subject`` is what the
+    fact is about in the words of who reads it, where that is not our aggregate's id.
     """
 
     data: Event
     about: Document | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,7 @@ class Planner:
                 id=id,
                 source=self._source,
                 type=data.TYPE,
-                subject=id if about is None else about.id,
+                subject=emit.subject or (id if about is None else about.id),
                 time=now,
                 hospital=hospital,
                 data=data,

@@ -230,7 +230,7 @@ class Case:
         pending, sequences = work.stage(input.hospital, answer.changes, answer.events)
         for n, (emit, sequence) in enumerate(zip(answer.events, sequences, strict=True)):
             id = derived_id(input.hospital, input.source, input.id, n)
-            subject = id if emit.about is None else emit.about.id
+            subject = emit.subject or (id if emit.about is None else emit.about.id)
             record = encode(
                 CloudEvent(
                     id=id,

@@ -1,0 +1,12 @@
+"""Which rule decides which input of interop? The map is at the bottom."""
+
+from __future__ import annotations
+
+from libs.common.decision import Handler
+from services.interop.domain import receipt
+
+RECEIVE = "message.receive"
+
+HANDLERS: dict[str, Handler] = {
+    RECEIVE: Handler(receipt.Received, receipt.needs_received, receipt.decide_received),
+}

@@ -1,0 +1,22 @@
+"""What can be set for interop from outside? Who sends what is in ``policies/senders``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from libs.common.settings import Settings as CommonSettings
+
+
+class Settings(CommonSettings):
+    http_port: int = 8006
+    mllp_host: str = Field("", description="HTTP_HOST if empty")
+    mllp_port: int = Field(2575, ge=0, le=65_535, description="IANA's for HL7; 0: no MLLP")
+    mllp_max_frame: int = Field(10 * 1024 * 1024, ge=1_024, description="bytes of one message")
+    mllp_max_connections: int = Field(256, ge=1)
+    mllp_tls_cert: Path | None = Field(None, description="PEM; with it MLLP speaks TLS only")
+    mllp_tls_key: Path | None = None
+    mllp_tls_client_ca: Path | None = Field(
+        None, description="PEM; with it every sender needs a certificate"
+    )

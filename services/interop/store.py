@@ -1,0 +1,52 @@
+"""How are received messages kept, and what can be asked of them?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from libs.common.mongo import CollectionSpec, Database, Index
+from services.interop.domain.receipt import Patient, Receipt, Standing, Stay
+
+RECEIPTS = CollectionSpec(
+    Receipt,
+    indexes=(
+        Index(("control",)),
+        Index(("standing", "received_at", "id")),
+        Index(("received_at", "id")),
+    ),
+)
+COLLECTIONS: tuple[CollectionSpec[Any], ...] = (
+    RECEIPTS,
+    CollectionSpec(Patient),
+    CollectionSpec(Stay),
+)
+
+#: The sort values of a message in a list.
+Keyset = tuple[datetime, str]
+
+
+def keyset(receipt: Receipt) -> tuple[Any, ...]:
+    return (receipt.received_at, receipt.id)
+
+
+class Store:
+    """The questions that the API asks."""
+
+    def __init__(self, database: Database) -> None:
+        self._receipts = database.collection(RECEIPTS)
+
+    async def receipt(self, hospital: str, id: str) -> Receipt | None:
+        return await self._receipts.get(hospital, id)
+
+    async def receipts(
+        self, hospital: str, standing: Standing | None, *, after: Keyset | None, limit: int
+    ) -> list[Receipt]:
+        """Messages, the newest first; all of them, or those of one standing."""
+        where: dict[str, Any] = {} if standing is None else {"standing": standing}
+        if after is not None:
+            at, id = after
+            where["received_at"] = {"$lte": at}
+            where["$or"] = [{"received_at": {"$lt": at}}, {"id": {"$lt": id}}]
+        sort = (("received_at", -1), ("id", -1))
+        return await self._receipts.find(hospital, where, sort=sort, limit=limit)
