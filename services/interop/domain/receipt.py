@@ -7,7 +7,7 @@ is it acknowledged. What was refused is kept, too, for whoever mends its sender 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -16,14 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.decision import (
     Answer,
+    Common,
     Decision,
     Document,
     Emit,
     Env,
     Input,
     Need,
+    Refusal,
     State,
     derived_id,
+    unchanged,
 )
 from libs.common.events import DischargeCancelled, EncounterDischarged, Event
 from libs.common.events.base import Sensitive
@@ -121,15 +124,17 @@ class Result(BaseModel):
     faults: tuple[Fault, ...] = Field(default=())
 
 
+class Reprocess(BaseModel):
+    """Take a refused message up again, read and mapped with today's profile."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    receipt_id: str
+    again: Received
+
+
 def needs_received(input: Input, _state: State) -> Iterator[Need]:
-    data: Received = input.data
-    yield Need(Receipt, "id", input.id)
-    yield Need(Receipt, "control", data.control)
-    if data.patient_id:
-        yield Need(Patient, "id", data.patient_id)
-    for event in data.events:
-        if isinstance(event, EncounterDischarged | DischargeCancelled):
-            yield Need(Stay, "id", event.encounter_id)
+    yield from _needs(input.data, input.id)
 
 
 def decide_received(input: Input, state: State, env: Env) -> Answer:
@@ -138,12 +143,6 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
     others = state.where(Receipt, "control", data.control)
     if any(other.body_hash != data.body_hash for other in others):
         notes.append("control_id_reused")
-    faults, events, changes = list(data.faults), list[Event](), dict[str, Document]()
-    if data.production and not faults:
-        events, faults = _events(input, state, changes)
-    standing = Standing.ACCEPTED if data.production else Standing.NOT_PRODUCTION
-    if faults:
-        standing, events, changes = Standing.REFUSED, [], {}
     receipt = Receipt(
         id=input.id,
         hospital=input.hospital,
@@ -152,21 +151,61 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
         type=data.type,
         received_at=env.now,
         body_hash=data.body_hash,
-        standing=standing,
+        standing=Standing.REFUSED,
         raw=data.raw,
-        patient_id=data.patient_id,
-        faults=tuple(faults),
-        notes=tuple(notes),
-        events=tuple((e.TYPE, _event_id(input, n)) for n, e in enumerate(events)),
     )
+    return _settled(input, state, data, receipt.but(notes=tuple(notes)))
+
+
+def needs_reprocess(input: Input, _state: State) -> Iterator[Need]:
+    yield from _needs(input.data.again, input.data.receipt_id)
+
+
+def decide_reprocess(input: Input, state: State, _env: Env) -> Answer:
+    """As if it had come right the first time. What told something tells nothing again."""
+    command: Reprocess = input.data
+    receipt = state.get(Receipt, command.receipt_id)
+    if receipt is None:
+        return Refusal(Common.NOT_FOUND)
+    if receipt.standing is not Standing.REFUSED:
+        return Refusal(Common.WRONG_STATUS)
+    if not unchanged(input, receipt):
+        return Refusal(Common.CHANGED)
+    return _settled(input, state, command.again, receipt.but(notes=command.again.notes))
+
+
+def _needs(data: Received, receipt_id: str) -> Iterator[Need]:
+    yield Need(Receipt, "id", receipt_id)
+    yield Need(Receipt, "control", data.control)
+    if data.patient_id:
+        yield Need(Patient, "id", data.patient_id)
+    for event in data.events:
+        if isinstance(event, EncounterDischarged | DischargeCancelled):
+            yield Need(Stay, "id", event.encounter_id)
+
+
+def _settled(input: Input, state: State, data: Received, receipt: Receipt) -> Decision:
+    """``receipt`` with what became of the message, and what the message tells."""
+    faults, events, changes = list(data.faults), list[Event](), dict[str, Document]()
+    if data.production and not faults:
+        events, faults = _events(input, state, data.events, changes)
+    standing = Standing.ACCEPTED if data.production else Standing.NOT_PRODUCTION
+    if faults:
+        standing, events, changes = Standing.REFUSED, [], {}
     emits: list[Emit] = []
     if events:
-        patient = state.get(Patient, data.patient_id)
-        about = patient or Patient(id=data.patient_id, hospital=input.hospital)
+        known = state.get(Patient, data.patient_id)
+        about = known or Patient(id=data.patient_id, hospital=input.hospital)
         emits = [Emit(e, about=about, subject=str(getattr(e, e.SUBJECT))) for e in events]
         changes["patient"] = about
+    kept = receipt.but(
+        standing=standing,
+        patient_id=data.patient_id,
+        faults=tuple(faults),
+        events=tuple((e.TYPE, _event_id(input, n)) for n, e in enumerate(events)),
+    )
     return Decision(
-        changes=(receipt, *changes.values()),
+        changes=(kept, *changes.values()),
         events=tuple(emits),
         result=Result(standing=standing, faults=tuple(faults)).model_dump(mode="json"),
         note=standing,
@@ -174,11 +213,11 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
 
 
 def _events(
-    input: Input, state: State, changes: dict[str, Document]
+    input: Input, state: State, mapped: Iterable[Event], changes: dict[str, Document]
 ) -> tuple[list[Event], list[Fault]]:
-    """The message's events, with what they take from what was before; stays go to ``changes``."""
+    """``mapped`` with what it takes from what was before; the stays go to ``changes``."""
     events: list[Event] = []
-    for n, event in enumerate(input.data.events):
+    for n, event in enumerate(mapped):
         if isinstance(event, EncounterDischarged | DischargeCancelled):
             id = event.encounter_id
             stay = changes.get(id) or state.get(Stay, id) or Stay(id=id, hospital=input.hospital)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from libs.common.decision import Answer, Decision, derived_id
+from libs.common.decision import Answer, Common, Decision, Refusal, derived_id
 from libs.common.events import (
     Department,
     DischargeCancelled,
@@ -15,8 +15,8 @@ from libs.common.events import (
     PatientRegistered,
     PatientSnapshot,
 )
-from services.interop.domain.receipt import Fault, Receipt, Received, Standing
-from services.interop.handlers import HANDLERS, RECEIVE
+from services.interop.domain.receipt import Fault, Receipt, Received, Reprocess, Standing
+from services.interop.handlers import HANDLERS, RECEIVE, REPROCESS
 from services.interop.store import COLLECTIONS
 from tests.support.rules import Case
 
@@ -134,6 +134,32 @@ def test_what_could_not_be_mapped_is_kept_and_tells_nothing() -> None:
     assert answer.result["faults"][0]["segment"] == "PID"
     assert [r.faults for r in c.docs(Receipt)] == [(fault,)]
     assert not c.emitted
+
+
+def test_a_refused_message_is_taken_up_again_as_if_it_had_come_right() -> None:
+    c = case()
+    message(c, "1", faults=(Fault(segment="PID", field=3, code="101", text="is required"),))
+    (refused,) = c.docs(Receipt)
+    again = Received(
+        sender=SENDER,
+        control_id="1",
+        type=refused.type,
+        raw=refused.raw,
+        body_hash=refused.body_hash,
+        patient_id="p1",
+        events=(discharged(),),
+    )
+    command = Reprocess(receipt_id=refused.id, again=again)
+    assert standing(c.command(REPROCESS, command, if_match=1)) == Standing.ACCEPTED
+    (now,) = c.docs(Receipt)
+    assert (now.standing, now.faults, now.received_at) == (Standing.ACCEPTED, (), NOW)
+    assert [e.subject for e in c.emitted] == ["e1"]
+    message(c, "2", cancelled())
+    (told,) = c.events(DischargeCancelled)
+    assert told.discharge_event_id == now.events[0][1]
+    answer = c.command(REPROCESS, command)
+    assert isinstance(answer, Refusal), "what told something tells nothing again"
+    assert answer.reason == Common.WRONG_STATUS
 
 
 def test_training_messages_are_kept_and_tell_nothing() -> None:
