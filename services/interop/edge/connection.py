@@ -1,0 +1,199 @@
+"""What happens on one MLLP connection, from accept to close?
+
+One message is in flight, and answers leave in the order of the messages. A sender that stops
+half-way, sends without end or never reads costs bounded memory and its own connection; it
+sends again whatever was not answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from services.interop.edge.frames import Frames, framed
+from services.interop.edge.tls import common_name
+
+log = structlog.get_logger()
+
+_CHUNK: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end. ``common_name``: of its verified certificate's subject."""
+
+    address: str
+    port: int
+    common_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Sizes in bytes, times in seconds."""
+
+    max_connections: int = 256
+    #: One message, without its framing. It is held twice while it is handed on.
+    max_frame: int = 10 * 1024 * 1024
+    #: Of all connections together: unfinished frames and messages in flight.
+    max_held: int = 256 * 1024 * 1024
+    #: Between two messages, before a stream is taken for something else than MLLP.
+    max_junk: int = 64 * 1024
+    #: Answers that wait for a peer to read them; beyond it we wait ``drain_timeout``.
+    high_water: int = 64 * 1024
+    handshake_timeout: float = 10.0
+    #: From an answer, or from connecting, to the begin of a message.
+    idle_timeout: float = 3_600.0
+    #: From the begin of a message to its end.
+    frame_timeout: float = 60.0
+    drain_timeout: float = 30.0
+    close_timeout: float = 5.0
+
+
+#: Gives the answer to one message; empty for none. What it says must be durable by then.
+Handle = Callable[[bytes, Peer], Awaitable[bytes]]
+
+#: Endings that are nobody's fault.
+_QUIET: Final = frozenset({"ended", "idle", "stopping"})
+#: Endings after which it is in vain to wait until the peer has read our answers.
+_ABORT: Final = frozenset({"answers_not_read", "abandoned"})
+
+
+class Held:
+    """Bytes of unfinished frames and messages in flight, of all connections together."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.size = limit, 0
+
+
+class Connection:
+    """``run`` until it ends; cancel it to end it."""
+
+    def __init__(self, accepted: socket.socket, peer: Peer, held: Held) -> None:
+        self._socket, self._peer, self._all = accepted, peer, held
+        self._held = 0
+        self.in_flight = False  # from a whole message to its answer
+        self.last = False  # take no message after this one
+
+    async def run(self, handle: Handle, limits: Limits, tls: ssl.SSLContext | None) -> None:
+        try:
+            reader, writer = await self._open(limits, tls)
+        except (OSError, EOFError) as error:  # ssl.SSLError is an OSError
+            log.warning("mllp_handshake_failed", peer=self._peer.address, why=type(error).__name__)
+            return
+        ended = "failed"
+        try:
+            ended = await self._converse(reader, writer, handle, limits)
+        except (OSError, EOFError) as error:
+            ended = type(error).__name__
+        except asyncio.CancelledError:
+            ended = "abandoned" if self.in_flight else "stopping"
+        finally:
+            self._hold(0)
+            await _close(writer, 0 if ended in _ABORT else limits.close_timeout)
+        level = log.debug if ended in _QUIET else log.warning
+        level("mllp_closed", peer=self._peer.address, why=ended)
+
+    async def _open(
+        self, limits: Limits, tls: ssl.SSLContext | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=_CHUNK)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol,
+            self._socket,
+            ssl=tls,
+            ssl_handshake_timeout=limits.handshake_timeout if tls else None,
+            ssl_shutdown_timeout=limits.close_timeout if tls else None,
+        )
+        transport.set_write_buffer_limits(high=limits.high_water)
+        certificate = transport.get_extra_info("peercert")
+        self._peer = Peer(self._peer.address, self._peer.port, common_name(certificate))
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    async def _converse(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        handle: Handle,
+        limits: Limits,
+    ) -> str:
+        """Read and answer until something ends it: what."""
+        now = asyncio.get_running_loop().time
+        frames = Frames(limits.max_frame, limits.max_junk)
+        deadline, begun, skipped = now() + limits.idle_timeout, False, 0
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    data = await reader.read(_CHUNK)
+            except TimeoutError:
+                return "frame_timeout" if begun else "idle"
+            if not data:
+                return "frame_cut" if begun else "ended"
+            messages = frames.feed(data)
+            if not self._hold(frames.held + sum(map(len, messages))):
+                return "memory_full"
+            for message in messages:
+                if failed := await self._answer(message, writer, handle, limits):
+                    return failed
+                if self.last:
+                    return "stopping"
+            self._hold(frames.held)
+            if frames.skipped > skipped and (messages or not skipped):
+                log.warning("mllp_junk", peer=self._peer.address, bytes=frames.skipped - skipped)
+                skipped = frames.skipped
+            if frames.broken:
+                return frames.broken
+            # Junk moves no deadline, and neither does the next part of a frame.
+            if frames.open and (messages or not begun):
+                deadline = now() + limits.frame_timeout
+            elif messages:
+                deadline = now() + limits.idle_timeout
+            begun = frames.open
+
+    async def _answer(
+        self, message: bytes, writer: asyncio.StreamWriter, handle: Handle, limits: Limits
+    ) -> str | None:
+        """Have ``message`` handled, and send its answer; why that failed."""
+        self.in_flight = True
+        try:
+            answer = await handle(message, self._peer)
+        except Exception:  # not acknowledged: the sender sends it again
+            log.exception("mllp_handler_failed", peer=self._peer.address)
+            self.in_flight = False
+            return "handler_failed"
+        if answer:
+            writer.write(framed(answer))
+        try:
+            async with asyncio.timeout(limits.drain_timeout):
+                await writer.drain()
+        except TimeoutError:
+            return "answers_not_read"
+        self.in_flight = False
+        return None
+
+    def _hold(self, size: int) -> bool:
+        """Whether all connections together may hold what this one does from now on."""
+        self._all.size += size - self._held
+        self._held = size
+        return self._all.size <= self._all.limit
+
+
+async def _close(writer: asyncio.StreamWriter, timeout: float) -> None:
+    """Close; abort what the peer has not read after ``timeout`` seconds."""
+    writer.close()
+    try:
+        with suppress(OSError, EOFError):  # it had gone already
+            async with asyncio.timeout(timeout):
+                await writer.wait_closed()
+    except asyncio.CancelledError:
+        pass  # no time left
+    # After a close that was in time, this does nothing.
+    writer.transport.abort()
