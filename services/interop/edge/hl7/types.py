@@ -181,7 +181,7 @@ def phone(values: tuple[Value, ...]) -> str | None:
     """XTN: the first mobile telephone, else the first telephone."""
     told = [v for v in values if (v.text(3) or "").upper() not in _NO_TELEPHONE]
     for value in sorted(told, key=lambda v: (v.text(3) or "").upper() != "CP"):
-        text = value.text(12) or value.text(1) or _joined(value)
+        text = value.text(1) or value.text(12) or _joined(value)
         if text is not None and "@" not in text and any(map(str.isdigit, text)):
             return text[:64]
     return None

@@ -1,0 +1,141 @@
+"""What do patients' and stays' messages (ADT) tell?
+
+A28 registers a person; every other message with a PID updates the record, which serves a
+reader that missed the registration, too. A03 ends a stay, A13 takes that back, A40 merges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Final
+
+from libs.common.events import (
+    DischargeCancelled,
+    Event,
+    GuardianLinked,
+    PatientDeceased,
+    PatientMerged,
+    PatientRegistered,
+    PatientUpdated,
+)
+from services.interop.edge.hl7.mapping import people
+from services.interop.edge.hl7.mapping.discharge import discharged
+from services.interop.edge.hl7.mapping.reading import Mapped, Reading
+from services.interop.edge.hl7.mapping.visit import encounter_id
+from services.interop.edge.hl7.message import Segment
+from services.interop.edge.hl7.refused import ErrorCode
+
+#: Stands in a ``DischargeCancelled`` until the stay's last discharge has been looked up.
+UNKNOWN_DISCHARGE: Final = "unknown"
+
+
+def _recorded(reading: Reading) -> datetime:
+    """Since when the record is so: entered (EVN-2), else when it happened, else when sent."""
+    evn = reading.message.first("EVN")
+    return reading.moment(((evn, 2), (evn, 6), (reading.message.header, 7)))
+
+
+def _happened(reading: Reading) -> datetime:
+    evn = reading.message.first("EVN")
+    return reading.moment(((evn, 6), (evn, 2), (reading.message.header, 7)))
+
+
+def _record(reading: Reading, kind: type[PatientRegistered] | type[PatientUpdated]) -> Mapped:
+    pid = reading.message.need("PID")
+    patient = people.person(reading, pid)
+    at = _recorded(reading)
+    record = kind(
+        patient_id=patient.patient_id,
+        name=patient.name,
+        phone=patient.phone,
+        email=patient.email,
+        language=patient.language,
+        birth_date=patient.birth_date,
+        gender=patient.gender,
+        updated_at=at,
+    )
+    events = [record, *_links(reading, patient, at), *_death(reading, pid, patient)]
+    return Mapped(tuple(events), patient.patient_id)
+
+
+def _links(reading: Reading, patient: people.Person, at: datetime) -> Iterator[Event]:
+    rule = reading.profile.guardians
+    for kin in people.kin(reading, patient):
+        yield GuardianLinked(
+            patient_id=patient.patient_id,
+            person_id=kin.person_id,
+            relationship=kin.relationship,
+            scope=rule.scope,
+            verified_by=rule.verified_by,
+            linked_at=at,
+            contact=kin.contact,
+        )
+
+
+def _death(reading: Reading, pid: Segment, patient: people.Person) -> Iterator[Event]:
+    if not patient.deceased:
+        return
+    if not reading.profile.deaths:
+        reading.note("death_not_told", pid, 30, "the profile takes no deaths from here")
+        return
+    at = reading.moment(((pid, 29), (reading.message.header, 7)))
+    yield PatientDeceased(patient_id=patient.patient_id, deceased_at=at)
+
+
+def registered(reading: Reading) -> Mapped:
+    return _record(reading, PatientRegistered)
+
+
+def updated(reading: Reading) -> Mapped:
+    return _record(reading, PatientUpdated)
+
+
+def admitted(reading: Reading) -> Mapped:
+    reading.note("not_used", reading.message.header, 9, "admissions give no event yet")
+    return updated(reading)
+
+
+def admission_cancelled(reading: Reading) -> Mapped:
+    reading.note("not_used", reading.message.header, 9, "admissions give no event yet")
+    return Mapped((), reading.patient_id(reading.message.need("PID")))
+
+
+def discharge_cancelled(reading: Reading) -> Mapped:
+    """The discharge is the stay's last one; which that was, the caller knows."""
+    patient_id = reading.patient_id(reading.message.need("PID"))
+    stay = encounter_id(reading, patient_id)
+    event = DischargeCancelled(
+        encounter_id=stay,
+        patient_id=patient_id,
+        discharge_event_id=UNKNOWN_DISCHARGE,
+        cancelled_at=_happened(reading),
+    )
+    return Mapped((event,), patient_id, cancels=stay)
+
+
+def merged(reading: Reading) -> Mapped:
+    """Each PID survives; the identifier in its MRG-1 becomes an alias."""
+    events: list[Event] = []
+    at = _happened(reading)
+    for group in reading.message.groups("PID"):
+        mrg = group.need("MRG")
+        survivor, gone = reading.patient_id(group.head), reading.patient_id(mrg, 1)
+        if survivor == gone:
+            raise mrg.refused(1, ErrorCode.DATA_TYPE, "a patient is not merged with itself")
+        events.append(PatientMerged(patient_id=gone, survivor_id=survivor, merged_at=at))
+    first = reading.message.need("PID")
+    return Mapped(tuple(events), reading.patient_id(first))
+
+
+TRIGGERS: Final[Mapping[str, Callable[[Reading], Mapped]]] = {
+    "A01": admitted,
+    "A03": discharged,
+    "A04": updated,
+    "A08": updated,
+    "A11": admission_cancelled,
+    "A13": discharge_cancelled,
+    "A28": registered,
+    "A31": updated,
+    "A40": merged,
+}

@@ -1,0 +1,121 @@
+"""Who is the patient of a message, and who may act for them (PID, NK1)?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from libs.common.decision import derived_id
+from libs.common.events import Contact, Gender, Relationship
+from services.interop.edge.hl7 import types
+from services.interop.edge.hl7.mapping.reading import Reading, line
+from services.interop.edge.hl7.message import Segment
+
+#: PID-30 (table 0136).
+_YES: Final = "Y"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """PID, as far as our events take it."""
+
+    patient_id: str
+    name: str
+    phone: str | None
+    email: str | None
+    language: str | None
+    birth_date: date
+    gender: Gender
+    deceased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """One NK1 who may act for the patient."""
+
+    segment: Segment
+    person_id: str
+    relationship: Relationship
+    contact: Contact
+
+
+def person(reading: Reading, pid: Segment) -> Person:
+    """The patient; :class:`Refused` where identifier, name or date of birth is missing."""
+    patient_id = reading.patient_id(pid)
+    name = line(types.person_name(pid.values(5)))
+    if name is None:
+        raise pid.missing(5)
+    born = types.day(pid, 7)
+    if born is None:
+        raise pid.missing(7)
+    if not born.exact:
+        reading.note("partial_date", pid, 7, "no full date: the last day of what was given")
+    told = pid.values(13) + pid.values(14) + pid.values(40)
+    tables = reading.profile.tables
+    sex, language = pid.text(8), pid.text(15)
+    gender = Gender.UNKNOWN
+    if sex is not None:
+        gender = reading.meaning(tables.sex, sex, (pid, 8), Gender.UNKNOWN, "sex")
+    return Person(
+        patient_id=patient_id,
+        name=name,
+        phone=types.phone(told),
+        email=types.email(told),
+        # Not known: the hospital's language, which is nobody's loss and needs no note.
+        language=tables.language.codes.get(language) if language else None,
+        birth_date=born.date,
+        gender=gender,
+        deceased=(pid.text(30) or "").upper() == _YES,
+    )
+
+
+def kin(reading: Reading, patient: Person) -> Iterator[Kin]:
+    """Those of NK1 who may act for the patient by the profile; the others are noted."""
+    rule = reading.profile.guardians
+    today = reading.now.astimezone(reading.zone).date()
+    may_act = rule.of_adult if _age(patient.birth_date, today) >= rule.adult_age else rule.of_child
+    seen: set[str] = set()
+    for nk1 in reading.message.all("NK1"):
+        relationship = _relationship(reading, nk1)
+        if relationship is None or relationship not in may_act:
+            reading.note("no_guardian", nk1, 3, "may not act for the patient by the profile")
+            continue
+        found = _kin(reading, nk1, patient.patient_id, relationship)
+        if found is None or found.person_id in seen or found.person_id == patient.patient_id:
+            continue
+        seen.add(found.person_id)
+        yield found
+
+
+def _relationship(reading: Reading, nk1: Segment) -> Relationship | None:
+    code, sex = nk1.text(3), nk1.text(15)
+    if code is None:
+        return None
+    table = reading.profile.tables.relationship
+    by_sex = f"{code}/{sex}"
+    key = by_sex if by_sex in table.codes else code
+    return reading.meaning(table, key, (nk1, 3), Relationship.OTHER, "relationship")
+
+
+def _kin(reading: Reading, nk1: Segment, patient_id: str, relationship: Relationship) -> Kin | None:
+    name = line(types.person_name(nk1.values(2)))
+    if name is None:
+        reading.note("guardian_left_out", nk1, 2, "without a name")
+        return None
+    rule = reading.profile.guardians
+    person_id = reading.identifier(nk1, 33, rule.identifier)
+    if person_id is None:
+        if not rule.derive_id:
+            reading.note("guardian_left_out", nk1, 33, "without an identifier")
+            return None
+        reading.note("guardian_id_derived", nk1, 33, "from patient, relationship and name")
+        person_id = derived_id("guardian", patient_id, relationship, name)
+    told = nk1.values(5) + nk1.values(6) + nk1.values(40)
+    contact = Contact(name=name, phone=types.phone(told), email=types.email(told))
+    return Kin(nk1, person_id, relationship, contact)
+
+
+def _age(born: date, today: date) -> int:
+    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))

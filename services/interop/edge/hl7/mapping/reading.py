@@ -1,0 +1,217 @@
+"""How is one message read with its sender's profile, and what is noted on the way?
+
+What the families of messages have in common: codes by table, identifiers, departments,
+times. Notes hold places and codes, never names or findings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from typing import Final, TypeVar
+
+from libs.common.decision import derived_id
+from libs.common.events import Department, Event
+from services.interop.edge.hl7 import types
+from services.interop.edge.hl7.message import Message, Segment, Value
+from services.interop.edge.hl7.profile import DepartmentOf, Identifier, OnUnknown, Profile, Table
+from services.interop.edge.hl7.refused import ErrorCode, Refused
+
+T = TypeVar("T")
+
+#: Clocks differ; the platform takes no event from further ahead than this.
+AHEAD: Final = timedelta(minutes=5)
+_NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9._:@-]")
+_NOT_IN_CODE: Final = re.compile(r"[\s/|~]")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that whoever runs the interface should see, though the message was taken."""
+
+    code: str
+    segment: str
+    sequence: int
+    field: int
+    text: str
+
+    def __str__(self) -> str:
+        place = f"{self.segment}-{self.field}" if self.field else self.segment
+        return f"{self.code} {place} ({self.sequence}): {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What a message says. A ``DischargeCancelled`` names no discharge yet: its
+    ``discharge_event_id`` is ``"unknown"``, and ``cancels`` is the stay whose last
+    discharge the caller looks up and puts there."""
+
+    events: tuple[Event, ...]
+    patient_id: str
+    notes: tuple[Note, ...] = ()
+    cancels: str | None = None
+
+
+@dataclass(slots=True)
+class Reading:
+    """One message being read."""
+
+    message: Message
+    profile: Profile
+    zone: tzinfo
+    now: datetime
+    notes: list[Note] = field(default_factory=list)
+
+    def note(self, code: str, segment: Segment, number: int, text: str) -> None:
+        self.notes.append(Note(code, segment.name, segment.sequence, number, text))
+
+    def meaning(
+        self, table: Table[T], code: str, place: tuple[Segment, int], unknown: T, name: str
+    ) -> T:
+        """What ``code`` means; one that the table does not know is refused or noted."""
+        found = table.codes.get(code, _MISSING)
+        if found is _MISSING:
+            found = table.codes.get(code.upper(), _MISSING)
+        if found is not _MISSING:
+            return found  # type: ignore[return-value]
+        text = f"unknown {name} code {code[:64]}"
+        segment, number = place
+        if table.unknown is OnUnknown.REFUSE:
+            raise segment.refused(number, ErrorCode.TABLE_VALUE_NOT_FOUND, text)
+        self.note("unknown_code", segment, number, text)
+        return unknown
+
+    def moment(self, places: Iterable[tuple[Segment | None, int]]) -> datetime:
+        """The first time that is there and not ahead; :class:`Refused` if there is none.
+
+        Test systems and wrong clocks send times that have not been: one believed, no true
+        one would be newer for years.
+        """
+        first: tuple[Segment, int] | None = None
+        ahead = False
+        for segment, number in places:
+            if segment is None:
+                continue
+            first = first or (segment, number)
+            found = types.moment(segment, number, self.zone)
+            if found is None:
+                continue
+            if found <= self.now + AHEAD:
+                return found
+            ahead = True
+            self.note("time_ahead", segment, number, "lies in the future: passed over")
+        segment, number = first or (self.message.header, 7)
+        code = ErrorCode.DATA_TYPE if ahead else ErrorCode.REQUIRED_FIELD_MISSING
+        raise segment.refused(number, code, "lies in the future" if ahead else "required")
+
+    def identifier(self, segment: Segment, number: int, rule: Identifier) -> str | None:
+        """The identifier in a CX field by ``rule``; ``None`` if it has none."""
+        values = [v for v in segment.values(number) if v.text(1) is not None]
+        allowed = [v for v in values if (v.text(5) or "") not in rule.never]
+        for kind in rule.types or (None,):
+            for value in allowed:
+                if kind in (None, value.text(5)) and _is_of(value, rule.authorities):
+                    return as_id(value.text(1) or "", segment, number)
+        if allowed and rule.otherwise_first:
+            self.note("identifier_guessed", segment, number, "none of the profile's: the first")
+            return as_id(allowed[0].text(1) or "", segment, number)
+        return None
+
+    def patient_id(self, segment: Segment, number: int = 3) -> str:
+        found = self.identifier(segment, number, self.profile.patient)
+        if found is None:
+            text = "no identifier that is a patient's by the sender's profile"
+            code = ErrorCode.UNKNOWN_KEY if segment.values(number) else None
+            raise segment.refused(number, code or ErrorCode.REQUIRED_FIELD_MISSING, text)
+        return found
+
+    def department(self) -> Department | None:
+        """Where PV1 says that the patient is, else the profile's default."""
+        visit = self.message.first("PV1")
+        table = self.profile.tables.department
+        numbers = [int(place[4:]) for place in self.profile.department_in]
+        told = [(n, code) for n in numbers if visit and (code := visit.text(n))]
+        if visit is None or not told:
+            default = self.profile.defaults.department
+            return None if default is None else _department(default)
+        known = next(((n, code) for n, code in told if code in table.codes), told[0])
+        passed = DepartmentOf(code=as_code(known[1], visit, known[0]))
+        # With no table at all the sender's codes are the hospital's.
+        if not table.codes:
+            return _department(passed)
+        return _department(self.meaning(table, known[1], (visit, known[0]), passed, "department"))
+
+    def need_department(self) -> Department:
+        found = self.department()
+        if found is None:
+            number = int(self.profile.department_in[0][4:])
+            raise self.message.need("PV1").missing(number, "no department, and no default")
+        return found
+
+
+_MISSING: Final = object()
+
+
+def _department(of: DepartmentOf) -> Department:
+    return Department(code=of.code, name=of.name)
+
+
+def _is_of(value: Value, authorities: tuple[str, ...]) -> bool:
+    return not authorities or any(value.text(4, sub) in authorities for sub in (1, 2))
+
+
+def as_id(text: str, segment: Segment, number: int) -> str:
+    """``text`` as an id of the platform: what may not stand there becomes ``~`` and its
+    bytes in hexadecimal, so that two never become one."""
+    found = _NOT_IN_ID.sub(lambda m: _hex(m[0]), text)
+    if found[:1] and not found[0].isalnum():
+        found = f"0~~{found}"
+    if not found or len(found) > 128:
+        raise segment.refused(number, ErrorCode.DATA_TYPE, "no identifier of 1 to 128 characters")
+    return found
+
+
+def as_code(text: str, segment: Segment, number: int) -> str:
+    """``text`` as a code, by the same rule."""
+    found = _NOT_IN_CODE.sub(lambda m: _hex(m[0]), text)
+    if not found or len(found) > 64:
+        raise segment.refused(number, ErrorCode.DATA_TYPE, "no code of 1 to 64 characters")
+    return found
+
+
+def _hex(char: str) -> str:
+    return "".join(f"~{byte:02x}" for byte in char.encode("utf-8", errors="replace"))
+
+
+def line(text: str | None, limit: int = 256) -> str | None:
+    """A text that fits on a line, shortened visibly."""
+    if text is None:
+        return None
+    one = " ".join(text.split())
+    return (one if len(one) <= limit else f"{one[: limit - 1]}…") or None
+
+
+class Distinct:
+    """Ids within one message: senders give several orders one number."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def of(self, id: str) -> str:
+        self._seen[id] = self._seen.get(id, 0) + 1
+        return id if self._seen[id] == 1 else f"{id}:{self._seen[id]}"
+
+
+__all__ = [
+    "Distinct",
+    "Mapped",
+    "Note",
+    "Reading",
+    "Refused",
+    "as_code",
+    "as_id",
+    "derived_id",
+    "line",
+]

@@ -1,0 +1,216 @@
+"""What does one sender mean by its codes and identifiers?
+
+The shape of ``policies/senders/*.yaml``. HL7's own tables stand in ``default.yaml``; a site's
+file holds only what differs and is laid over it (:func:`layered`). A code that no table knows
+is refused or passed as unknown, as the table says; either way it is seen: a note, or the
+refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Generic, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from libs.common.events import (
+    DiagnosisUse,
+    Disposition,
+    Gender,
+    Interpretation,
+    LinkScope,
+    Relationship,
+    ReportKind,
+    ReportStatus,
+)
+from libs.common.events.base import Code, Language, Line, Word
+
+T = TypeVar("T")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Mode(StrEnum):
+    """Whether messages that MSH-11 marks as training or debugging tell anybody."""
+
+    PRODUCTION = "production"
+    SANDBOX = "sandbox"
+
+
+class OnUnknown(StrEnum):
+    REFUSE = "refuse"
+    PASS = "pass"  # noqa: S105 - to let pass
+
+
+class LineStatus(StrEnum):
+    """What OBX-11 (table 0085) makes of a report's line."""
+
+    FINAL = "final"
+    CORRECTED = "corrected"
+    PENDING = "pending"  # not final yet
+    ABSENT = "absent"  # a line without a result: not asked for, or cannot be had
+    VOID = "void"  # taken back: of another patient, deleted
+
+
+class OrderControl(StrEnum):
+    """What ORC-1 (table 0119) makes of a prescription."""
+
+    ISSUED = "issued"
+    STOPPED = "stopped"
+    UNUSED = "unused"
+
+
+class Table(_Part, Generic[T]):
+    """The sender's codes. ``unknown`` settles what happens to one that is missing."""
+
+    unknown: OnUnknown = OnUnknown.PASS
+    codes: Mapping[str, T] = Field(default_factory=dict)
+
+
+class Identifier(_Part):
+    """Which repetition of a CX field is the identifier: by type (CX-5), in this order, of
+    these authorities (CX-4; none: of any)."""
+
+    types: tuple[str, ...] = ()
+    authorities: tuple[str, ...] = ()
+    #: Never taken, not even for want of another: an id is part of keys and addresses.
+    never: tuple[str, ...] = ()
+    otherwise_first: bool = False
+
+
+class DepartmentOf(_Part):
+    code: Code
+    name: Line | None = None
+
+
+class Drug(_Part):
+    """What a local drug code stands for: ATC, and the ingredient if it is not the same."""
+
+    atc: Code
+    ingredient: Code | None = None
+    name: Line | None = None
+
+
+class Sender(_Part):
+    """MSH-3 and MSH-4 (first components); absent: any."""
+
+    application: str | None = None
+    facility: str | None = None
+
+
+class Defaults(_Part):
+    """What holds where the sender says nothing; absent: refused as missing."""
+
+    department: DepartmentOf | None = None
+    disposition: Disposition | None = None
+    report_kind: ReportKind | None = None
+    prescriber_id: str | None = None
+    days_supply: int | None = Field(default=None, ge=1, le=366)
+    quantity_unit: Line | None = None
+
+
+class Guardians(_Part):
+    """Which of the persons in NK1 may act for the patient. Of an adult hardly anybody: who
+    is only to be called in an emergency must not read findings."""
+
+    of_child: frozenset[Relationship]
+    of_adult: frozenset[Relationship] = frozenset()
+    adult_age: int = Field(default=18, ge=1, le=30)
+    scope: tuple[LinkScope, ...] = Field(default=(LinkScope.FULL,), min_length=1)
+    verified_by: Word
+    identifier: Identifier = Identifier()
+    #: Without an identifier one is derived from patient, relationship and name; else left out.
+    derive_id: bool = True
+
+
+class Reports(_Part):
+    """How reports are told apart and read."""
+
+    #: Before OBR-3, where several laboratories count from 1.
+    id_prefix: str = ""
+    #: OBX-3 of lines that are the finding in words, not one of its values.
+    conclusion_codes: frozenset[str] = frozenset()
+    #: OBX-8 that mean danger to life, besides those of table 0078.
+    critical_flags: frozenset[str] = frozenset()
+
+
+class Systems(_Part):
+    """Names of code systems as the sender writes them (CE-3), in upper case."""
+
+    icd10: frozenset[str] = frozenset()
+    atc: frozenset[str] = frozenset()
+    loinc: frozenset[str] = frozenset()
+    #: Where DG1-3.3 and DG1-2 are empty.
+    diagnosis_if_absent: str = "I10"
+    procedures: Mapping[str, Code] = Field(default_factory=dict)
+    procedure_if_absent: Code = "ICD-9-CM-3"
+
+
+class Tables(_Part):
+    sex: Table[Gender]
+    relationship: Table[Relationship | None]
+    disposition: Table[Disposition]
+    result_status: Table[ReportStatus]
+    line_status: Table[LineStatus]
+    interpretation: Table[Interpretation | None]
+    report_kind: Table[ReportKind]
+    diagnosis_use: Table[DiagnosisUse]
+    order_control: Table[OrderControl]
+    frequency: Table[str] = Table[str]()
+    language: Table[Language] = Table[Language]()
+    department: Table[DepartmentOf] = Table[DepartmentOf]()
+    #: Keys ``SYSTEM|code``, or the code alone where the sender names no system.
+    drug: Table[Drug] = Table[Drug]()
+    diagnosis: Table[Code] = Table[Code]()
+
+
+def _is_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("no IANA time zone") from None
+    return name
+
+
+class Profile(_Part):
+    """All that is particular to one sender. Build it with :func:`layered`."""
+
+    name: Word
+    senders: tuple[Sender, ...] = ()
+    mode: Mode = Mode.PRODUCTION
+    #: The zone of times without an offset; absent: the hospital's.
+    zone: Annotated[str, AfterValidator(_is_zone)] | None = None
+    patient: Identifier
+    #: The visit's number; what follows is tried where the one before is empty.
+    visit_number: tuple[Annotated[str, Field(pattern=r"^(PV1-19|PV1-50|PID-18)$")], ...] = (
+        "PV1-19",
+    )
+    #: Where the department stands; the first that the table knows, else the first filled.
+    department_in: tuple[Annotated[str, Field(pattern=r"^PV1-(3|10)$")], ...] = (
+        "PV1-3",
+        "PV1-10",
+    )
+    #: Whether PID-30 (death indicator) tells of the death, besides what the message is about.
+    deaths: bool = False
+    defaults: Defaults = Defaults()
+    guardians: Guardians
+    reports: Reports = Reports()
+    systems: Systems = Systems()
+    tables: Tables
+
+
+def layered(*files: Mapping[str, Any]) -> dict[str, Any]:
+    """The files laid over one another, the last on top: mappings are joined key by key,
+    anything else is replaced."""
+    whole: dict[str, Any] = {}
+    for file in files:
+        for key, value in file.items():
+            below = whole.get(key)
+            if isinstance(below, Mapping) and isinstance(value, Mapping):
+                value = layered(below, value)
+            whole[key] = value
+    return whole
