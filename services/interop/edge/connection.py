@@ -89,11 +89,14 @@ class Connection:
             return
         ended = "failed"
         try:
+            writer.transport.set_write_buffer_limits(high=limits.high_water)
             ended = await self._converse(reader, writer, handle, limits)
         except (OSError, EOFError) as error:
             ended = type(error).__name__
         except asyncio.CancelledError:
             ended = "abandoned" if self.in_flight else "stopping"
+        except Exception:
+            log.exception("mllp_connection_failed", peer=self._peer.address)
         finally:
             self._hold(0)
             await _close(writer, 0 if ended in _ABORT else limits.close_timeout)
@@ -113,7 +116,6 @@ class Connection:
             ssl_handshake_timeout=limits.handshake_timeout if tls else None,
             ssl_shutdown_timeout=limits.close_timeout if tls else None,
         )
-        transport.set_write_buffer_limits(high=limits.high_water)
         certificate = transport.get_extra_info("peercert")
         self._peer = Peer(self._peer.address, self._peer.port, common_name(certificate))
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
@@ -169,6 +171,8 @@ class Connection:
             log.exception("mllp_handler_failed", peer=self._peer.address)
             self.in_flight = False
             return "handler_failed"
+        if writer.is_closing():  # uvloop's transports raise what is no OSError then
+            return "gone"
         if answer:
             writer.write(framed(answer))
         try:
