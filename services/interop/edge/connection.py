@@ -130,7 +130,7 @@ class Connection:
         """Read and answer until something ends it: what."""
         now = asyncio.get_running_loop().time
         frames = Frames(limits.max_frame, limits.max_junk)
-        deadline, begun, skipped = now() + limits.idle_timeout, False, 0
+        deadline, begun, junk = now() + limits.idle_timeout, False, False
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
@@ -148,9 +148,9 @@ class Connection:
                 if self.last:
                     return "stopping"
             self._hold(frames.held)
-            if frames.skipped > skipped and (messages or not skipped):
-                log.warning("mllp_junk", peer=self._peer.address, bytes=frames.skipped - skipped)
-                skipped = frames.skipped
+            if frames.skipped and not junk:  # said once: some do so with every message
+                junk = True
+                log.warning("mllp_junk", peer=self._peer.address, bytes=frames.skipped)
             if frames.broken:
                 return frames.broken
             # Junk moves no deadline, and neither does the next part of a frame.

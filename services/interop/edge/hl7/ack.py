@@ -17,7 +17,7 @@ from services.interop.edge.hl7.header import Header
 
 #: MSH-11 and MSH-12 are required: what they are in an answer to nobody.
 _NOBODY: Final = Header(version="2.5.1", processing_id="P", charset="UNICODE UTF-8")
-#: MSA-3 and the texts of the old ERR are 80 characters long at most (2.3, section 2.24.2).
+#: Characters of MSA-3, as the standard has it up to 2.6.
 _SHORT: Final = 80
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 
