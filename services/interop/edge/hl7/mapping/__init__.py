@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from services.interop.edge.hl7.mapping import adt
+from services.interop.edge.hl7.mapping import adt, oru, rde
 from services.interop.edge.hl7.mapping.reading import Mapped, Note, Reading
 from services.interop.edge.hl7.message import Message
 from services.interop.edge.hl7.profile import Profile
@@ -20,6 +20,8 @@ __all__ = ["Mapped", "Note", "map_message"]
 #: What gives events, by MSH-9.1 and MSH-9.2.
 MAPPED: Final[Mapping[str, Mapping[str, Callable[[Reading], Mapped]]]] = {
     "ADT": adt.TRIGGERS,
+    "ORU": oru.TRIGGERS,
+    "RDE": rde.TRIGGERS,
 }
 
 #: What HL7 knows besides and senders send along: taken, and nothing made of it.

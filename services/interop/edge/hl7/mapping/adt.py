@@ -61,7 +61,7 @@ def _record(reading: Reading, kind: type[PatientRegistered] | type[PatientUpdate
 
 def _links(reading: Reading, patient: people.Person, at: datetime) -> Iterator[Event]:
     rule = reading.profile.guardians
-    for kin in people.kin(reading, patient):
+    for kin in people.kin(reading, patient, at):
         yield GuardianLinked(
             patient_id=patient.patient_id,
             person_id=kin.person_id,

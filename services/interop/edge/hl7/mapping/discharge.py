@@ -42,9 +42,10 @@ def discharged(reading: Reading) -> Mapped:
     pid, pv1 = reading.message.need("PID"), reading.message.need("PV1")
     patient = people.person(reading, pid)
     evn, header = reading.message.first("EVN"), reading.message.header
+    at = reading.moment(((pv1, 45), (evn, 6), (evn, 2), (header, 7)))
     guardians = [
         Guardian(person_id=k.person_id, relationship=k.relationship, **k.contact.model_dump())
-        for k in people.kin(reading, patient)
+        for k in people.kin(reading, patient, at)
     ]
     event = EncounterDischarged(
         encounter_id=encounter_id(reading, patient.patient_id),
@@ -64,7 +65,7 @@ def discharged(reading: Reading) -> Mapped:
         procedures=_first(reading, pv1, list(_procedures(reading)), "procedures"),
         attending=_attending(reading, pv1),
         admitted_at=types.moment(pv1, 44, reading.zone),
-        discharged_at=reading.moment(((pv1, 45), (evn, 6), (evn, 2), (header, 7))),
+        discharged_at=at,
         disposition=_disposition(reading, pv1, deceased=patient.deceased),
     )
     return Mapped((event,), patient.patient_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 from libs.common.decision import derived_id
@@ -71,10 +71,13 @@ def person(reading: Reading, pid: Segment) -> Person:
     )
 
 
-def kin(reading: Reading, patient: Person) -> Iterator[Kin]:
-    """Those of NK1 who may act for the patient by the profile; the others are noted."""
+def kin(reading: Reading, patient: Person, at: datetime) -> Iterator[Kin]:
+    """Those of NK1 who may act for the patient by the profile; the others are noted.
+
+    Whether the patient is a child is asked for the moment ``at`` that the message is about.
+    """
     rule = reading.profile.guardians
-    today = reading.now.astimezone(reading.zone).date()
+    today = at.astimezone(reading.zone).date()
     may_act = rule.of_adult if _age(patient.birth_date, today) >= rule.adult_age else rule.of_child
     seen: set[str] = set()
     for nk1 in reading.message.all("NK1"):

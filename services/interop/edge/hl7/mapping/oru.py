@@ -1,0 +1,172 @@
+"""What do results' messages (ORU^R01) tell? Each OBR with its OBX is a report of its own.
+
+The stricter of OBR-25 and OBX-11 holds: what calls itself final and has a line that is not
+does not reach the patient as final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final
+
+from libs.common.events import (
+    Event,
+    ReportCorrected,
+    ReportKind,
+    ReportReady,
+    ReportStatus,
+    ReportWithdrawn,
+)
+from services.interop.edge.hl7 import types
+from services.interop.edge.hl7.mapping import results
+from services.interop.edge.hl7.mapping.reading import (
+    Distinct,
+    Mapped,
+    Reading,
+    as_code,
+    as_id,
+    line,
+)
+from services.interop.edge.hl7.mapping.visit import visit_number
+from services.interop.edge.hl7.message import Group, Segment
+from services.interop.edge.hl7.profile import LineStatus
+from services.interop.edge.hl7.refused import ErrorCode
+
+#: What a report of this status is to its readers; absent: nothing yet.
+READY: Final = frozenset(
+    {
+        ReportStatus.PARTIAL,
+        ReportStatus.PRELIMINARY,
+        ReportStatus.FINAL,
+        ReportStatus.APPENDED,
+        ReportStatus.UNKNOWN,
+    }
+)
+CORRECTED: Final = frozenset({ReportStatus.CORRECTED, ReportStatus.AMENDED, ReportStatus.MODIFIED})
+WITHDRAWN: Final = frozenset({ReportStatus.CANCELLED, ReportStatus.ENTERED_IN_ERROR})
+
+#: Design: an event stays under 64 KiB, headers included.
+_LARGEST: Final = 60_000
+
+
+def reported(reading: Reading) -> Mapped:
+    pid = the_patient(reading)
+    patient_id = reading.patient_id(pid)
+    groups = reading.message.groups("OBR")
+    if not groups:
+        reading.message.need("OBR")
+    ids = Distinct()
+    events = [_report(reading, group, patient_id, ids) for group in groups]
+    return Mapped(tuple(e for e in events if e is not None), patient_id)
+
+
+def the_patient(reading: Reading) -> Segment:
+    """The one PID: order is kept by patient, so a message is about one."""
+    pids = reading.message.all("PID")
+    if len(pids) > 1:
+        raise pids[1].refused(0, ErrorCode.SEGMENT_SEQUENCE, "one patient in a message")
+    return reading.message.need("PID")
+
+
+def _report(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> Event | None:
+    obr, found = group.head, results.read(reading, group)
+    status = _status(reading, obr, found.statuses)
+    report_id = ids.of(_report_id(reading, obr))
+    issued = reading.moment(((obr, 22), (reading.message.header, 7)))
+    if status in WITHDRAWN:
+        return ReportWithdrawn(report_id=report_id, patient_id=patient_id, withdrawn_at=issued)
+    if status not in READY | CORRECTED:
+        reading.note("not_used", obr, 25, f"{status}: no result yet, no event")
+        return None
+    kind = _kind(reading, obr)
+    observations, conclusion = found.told(reading, obr, kind)
+    department = reading.department()
+    orderer = _orderer(reading, obr)
+    made = ReportCorrected if status in CORRECTED else ReportReady
+    event = made(
+        report_id=report_id,
+        patient_id=patient_id,
+        kind=kind,
+        code=_code(reading, obr),
+        title=line(types.coded_text(obr.value(4))) or obr.need(4),
+        status=status,
+        critical=found.critical,
+        ordering_practitioner_id=orderer,
+        department_code=department.code if department else None,
+        encounter_id=visit_number(reading),
+        effective_at=types.moment(obr, 7, reading.zone) or found.effective_at,
+        issued_at=issued,
+        observations=observations,
+        conclusion=conclusion,
+    )
+    if len(event.model_dump_json().encode()) > _LARGEST:
+        raise obr.refused(0, ErrorCode.DATA_TYPE, "the report is larger than an event may be")
+    return event
+
+
+def _status(reading: Reading, obr: Segment, lines: Collection[LineStatus]) -> ReportStatus:
+    code = obr.text(25)
+    told = ReportStatus.FINAL
+    if code is not None:
+        table = reading.profile.tables.result_status
+        told = reading.meaning(table, code, (obr, 25), ReportStatus.UNKNOWN, "result status")
+    elif not lines:
+        raise obr.missing(25)
+    if told is not ReportStatus.FINAL:
+        return told
+    live = {status for status in lines if status is not LineStatus.VOID}
+    if lines and not live:
+        return ReportStatus.ENTERED_IN_ERROR
+    if LineStatus.PENDING in live:
+        if code is not None:
+            reading.note("not_all_final", obr, 25, "final as a whole, but not every line is")
+        settled = LineStatus.FINAL in live or LineStatus.CORRECTED in live
+        return ReportStatus.PARTIAL if settled else ReportStatus.PRELIMINARY
+    return ReportStatus.CORRECTED if LineStatus.CORRECTED in live else ReportStatus.FINAL
+
+
+def _report_id(reading: Reading, obr: Segment) -> str:
+    """The filler's number and what was asked for: many laboratories give all that is done
+    on one specimen the same number."""
+    number = 3 if obr.text(3) else 2
+    order = obr.text(number)
+    if order is None:
+        raise obr.missing(3, "neither the filler's nor the placer's order number")
+    if number == 2:
+        reading.note("placer_number", obr, 3, "no filler's number: the placer's (OBR-2)")
+    return as_id(f"{reading.profile.reports.id_prefix}{order}:{obr.need(4)}", obr, number)
+
+
+def _code(reading: Reading, obr: Segment) -> str:
+    """LOINC if the sender gives it, else its own."""
+    codings = list(types.codings(obr.value(4)))
+    if not codings:
+        raise obr.missing(4)
+    loinc = reading.profile.systems.loinc
+    best = next((c for c in codings if (c.system or "").upper() in loinc), codings[0])
+    return as_code(best.code, obr, 4)
+
+
+def _kind(reading: Reading, obr: Segment) -> ReportKind:
+    code = obr.text(24)
+    default = reading.profile.defaults.report_kind
+    if code is not None:
+        table = reading.profile.tables.report_kind
+        return reading.meaning(table, code, (obr, 24), default or ReportKind.OTHER, "section")
+    if default is None:
+        raise obr.missing(24)
+    reading.note("defaulted", obr, 24, "no section: the profile's default")
+    return default
+
+
+def _orderer(reading: Reading, obr: Segment) -> str | None:
+    orc = reading.message.before(obr, "ORC", within="OBR")
+    places: Iterable[tuple[Segment | None, int]] = ((obr, 16), (orc, 12))
+    for segment, number in places:
+        id = segment.text(number) if segment is not None else None
+        if segment is not None and id is not None:
+            return as_id(id, segment, number)
+    return None
+
+
+TRIGGERS: Final[Mapping[str, Callable[[Reading], Mapped]]] = {"R01": reported}

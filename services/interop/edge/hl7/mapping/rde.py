@@ -1,0 +1,159 @@
+"""What do pharmacy orders (RDE^O11, O25) tell? Each ORC with its RXE is a prescription.
+
+A drug without ATC and without a line in the profile's table is passed under the sender's code:
+it is on no list of renewals, and the note says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from libs.common.events import (
+    Department,
+    Event,
+    Medication,
+    PrescriptionIssued,
+    PrescriptionStopped,
+)
+from services.interop.edge.hl7 import types
+from services.interop.edge.hl7.mapping import supply
+from services.interop.edge.hl7.mapping.discharge import diagnoses
+from services.interop.edge.hl7.mapping.oru import the_patient
+from services.interop.edge.hl7.mapping.reading import (
+    Distinct,
+    Mapped,
+    Reading,
+    as_code,
+    as_id,
+    line,
+)
+from services.interop.edge.hl7.message import Group, Segment
+from services.interop.edge.hl7.profile import OnUnknown, OrderControl
+from services.interop.edge.hl7.refused import ErrorCode
+
+_MOST_DIAGNOSES: Final = 16
+
+
+def prescribed(reading: Reading) -> Mapped:
+    pid = the_patient(reading)
+    patient_id = reading.patient_id(pid)
+    groups = reading.message.groups("ORC")
+    if not groups:
+        reading.message.need("ORC")
+    ids = Distinct()
+    events = [e for group in groups for e in _order(reading, group, patient_id, ids)]
+    return Mapped(tuple(events), patient_id)
+
+
+def _order(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> Iterator[Event]:
+    orc = group.head
+    control = orc.need(1)
+    table = reading.profile.tables.order_control
+    meant = reading.meaning(table, control, (orc, 1), OrderControl.UNUSED, "order control")
+    if meant is OrderControl.UNUSED:
+        reading.note("not_used", orc, 1, f"{control[:8]} gives no event")
+        return
+    id = ids.of(_prescription_id(group))
+    at = reading.moment(((orc, 9), (orc, 15), (reading.message.header, 7)))
+    if meant is OrderControl.STOPPED:
+        by = orc.text(12)
+        yield PrescriptionStopped(
+            prescription_id=id,
+            patient_id=patient_id,
+            stopped_at=at,
+            stopped_by=as_id(by, orc, 12) if by else None,
+        )
+        return
+    rxe = group.need("RXE")
+    codes = dict.fromkeys(d.code for d in diagnoses(reading))
+    yield PrescriptionIssued(
+        prescription_id=id,
+        patient_id=patient_id,
+        medication=_medication(reading, rxe),
+        dosage=supply.dosage(reading, group, rxe),
+        quantity=supply.quantity(reading, rxe),
+        days_supply=supply.days_supply(reading, group, rxe),
+        prescriber_id=_prescriber(reading, orc, rxe),
+        department=_department(reading, orc),
+        diagnoses=tuple(codes)[:_MOST_DIAGNOSES],
+        issued_at=at,
+    )
+
+
+def _prescription_id(group: Group) -> str:
+    """The order's number, which is one medicine's; a prescription's (RXE-15) may be several's."""
+    rxe = group.first("RXE")
+    for segment, number in ((group.head, 2), (group.head, 3), (rxe, 15)):
+        text = segment.text(number) if segment is not None else None
+        if segment is not None and text is not None:
+            return as_id(text, segment, number)
+    raise group.head.missing(2, "no order number")
+
+
+def _medication(reading: Reading, rxe: Segment) -> Medication:
+    value, systems = rxe.value(2), reading.profile.systems
+    codings, table = list(types.codings(value)), reading.profile.tables.drug
+    if not codings:
+        raise rxe.missing(2)
+    shown = types.coded_text(value)
+    form = line(types.coded_text(rxe.value(6)))
+    strength = line("".join(t for t in (rxe.text(25), types.coded_text(rxe.value(26))) if t))
+    for coded in codings:
+        system = (coded.system or "").upper()
+        drug = table.codes.get(f"{system}|{coded.code}") or table.codes.get(coded.code)
+        if drug is not None:
+            code, ingredient = drug.atc, drug.ingredient or drug.atc
+            name = drug.name or line(shown) or code
+        elif system in systems.atc:
+            code = ingredient = as_code(coded.code.upper(), rxe, 2)
+            name = line(coded.text or shown) or code
+        else:
+            continue
+        return Medication(
+            code=code, name=name, ingredient_code=ingredient, form=form, strength=strength
+        )
+    first = codings[0]
+    text = f"no ATC code, and {(first.system or 'the code')[:20]} is not in the profile's table"
+    if table.unknown is OnUnknown.REFUSE:
+        raise rxe.refused(2, ErrorCode.TABLE_VALUE_NOT_FOUND, text)
+    reading.note("unknown_code", rxe, 2, text)
+    own = as_code(f"{first.system or 'LOCAL'}:{first.code}", rxe, 2)
+    return Medication(
+        code=own,
+        name=line(shown) or own,
+        ingredient_code=own,
+        form=form,
+        strength=strength,
+    )
+
+
+def _prescriber(reading: Reading, orc: Segment, rxe: Segment) -> str:
+    """Who ordered it; else the physician of the visit, with a note; else the default."""
+    pv1 = reading.message.first("PV1")
+    for segment, number in ((orc, 12), (rxe, 13), (pv1, 7)):
+        id = segment.text(number) if segment is not None else None
+        if segment is None or id is None:
+            continue
+        if segment is pv1:
+            reading.note("defaulted", orc, 12, "no prescriber: the visit's physician (PV1-7)")
+        return as_id(id, segment, number)
+    default = reading.profile.defaults.prescriber_id
+    if default is None:
+        raise orc.missing(12)
+    reading.note("defaulted", orc, 12, "no prescriber: the profile's default")
+    return default
+
+
+def _department(reading: Reading, orc: Segment) -> Department:
+    """Where the visit is, else the entering organisation (ORC-17)."""
+    code = orc.text(17)
+    if reading.message.first("PV1") is None and code is not None:
+        return Department(code=as_code(code, orc, 17), name=line(orc.text(17, 2)))
+    return reading.need_department()
+
+
+TRIGGERS: Final[Mapping[str, Callable[[Reading], Mapped]]] = {
+    "O11": prescribed,
+    "O25": prescribed,
+}
