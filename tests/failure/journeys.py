@@ -176,7 +176,7 @@ class Joining:
                 await self._accept(person, link)
 
     async def _accept(self, person: str, link: str) -> None:
-        body = {"token": link, "consent_to_rules": True}
+        body = {"token": link, "consent_to_rules": True, "consent_to_health_data": True}
         replica = "enrollment" if len(self.groups) % 2 else "enrollment-2"
         done = await self.h.insist("POST", replica, "/v1/invitations/accept", body=body)
         assert done.status_code == 200, done.text
