@@ -20,6 +20,9 @@ __all__ = ["ErrorCode", "Group", "Message", "Refused", "Segment", "Value", "pars
 
 #: The explicit null: the sender says that there is nothing, instead of saying nothing.
 NULL: Final = '""'
+#: Far more than any version has or a hospital sends: what one message may cost is bounded.
+_MOST_SEGMENTS: Final = 50_000
+_MOST_FIELDS: Final = 400
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
 
 
@@ -52,6 +55,7 @@ class Segment:
 
     name: str
     sequence: int
+    position: int  # in the message
     fields: tuple[str, ...]  # by number: fields[0] is the name
     separators: Separators
 
@@ -87,13 +91,19 @@ class Segment:
 class _Named:
     """Segments in their order, found by name."""
 
-    segments: tuple[Segment, ...]
+    __slots__ = ("_by_name", "segments")
+
+    def __init__(self, segments: tuple[Segment, ...]) -> None:
+        self.segments = segments
+        self._by_name: dict[str, list[Segment]] = {}
+        for segment in segments:
+            self._by_name.setdefault(segment.name, []).append(segment)
 
     def all(self, name: str) -> tuple[Segment, ...]:
-        return tuple(s for s in self.segments if s.name == name)
+        return tuple(self._by_name.get(name, ()))
 
     def first(self, name: str) -> Segment | None:
-        return next((s for s in self.segments if s.name == name), None)
+        return next(iter(self._by_name.get(name, ())), None)
 
     def need(self, name: str) -> Segment:
         found = self.first(name)
@@ -102,21 +112,30 @@ class _Named:
         return found
 
 
-@dataclass(frozen=True, slots=True)
 class Group(_Named):
     """A segment and what follows it, up to the next of its kind."""
 
-    head: Segment
-    segments: tuple[Segment, ...]
+    __slots__ = ("head",)
+
+    def __init__(self, head: Segment, segments: tuple[Segment, ...]) -> None:
+        super().__init__(segments)
+        self.head = head
 
 
-@dataclass(frozen=True, slots=True)
 class Message(_Named):
     """A whole message. ``oddities`` says in words what was tolerated."""
 
-    segments: tuple[Segment, ...]
-    separators: Separators
-    oddities: tuple[str, ...] = ()
+    __slots__ = ("oddities", "separators")
+
+    def __init__(
+        self,
+        segments: tuple[Segment, ...],
+        separators: Separators,
+        oddities: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(segments)
+        self.separators = separators
+        self.oddities = oddities
 
     @property
     def header(self) -> Segment:
@@ -134,7 +153,7 @@ class Message(_Named):
 
     def groups(self, name: str) -> tuple[Group, ...]:
         """Each segment ``name`` with all that follows it up to the next ``name``."""
-        starts = [i for i, s in enumerate(self.segments) if s.name == name]
+        starts = [s.position for s in self._by_name.get(name, ())]
         ends = [*starts[1:], len(self.segments)]
         return tuple(
             Group(self.segments[a], self.segments[a + 1 : b])
@@ -143,14 +162,10 @@ class Message(_Named):
 
     def before(self, segment: Segment, name: str, *, within: str) -> Segment | None:
         """The nearest ``name`` ahead of ``segment``, with no ``within`` between them."""
-        found: Segment | None = None
-        for one in self.segments:
-            if one is segment:
-                return found
-            if one.name == name:
-                found = one
-            elif one.name == within:
-                found = None
+        for position in range(segment.position - 1, -1, -1):
+            one = self.segments[position]
+            if one.name in (name, within):
+                return one if one.name == name else None
         return None
 
 
@@ -160,6 +175,9 @@ def parse(raw: bytes) -> Message:
     if not text.startswith("MSH"):
         raise Refused("MSH", 1, 0, ErrorCode.SEGMENT_SEQUENCE, "a message begins with MSH")
     lines, continued = _lines(text)
+    if len(lines) > _MOST_SEGMENTS:
+        what = f"more than {_MOST_SEGMENTS} segments"
+        raise Refused("MSH", 1, 0, ErrorCode.SEGMENT_SEQUENCE, what)
     separators = _separators(lines[0], codec)
     segments = tuple(_segments(lines, separators))
     if any(s.name == "MSH" for s in segments[1:]):
@@ -196,13 +214,13 @@ def _separators(line: str, codec: str) -> Separators:
 
 def _segments(lines: list[str], separators: Separators) -> Iterator[Segment]:
     counted: dict[str, int] = {}
-    for line in lines:
+    for position, line in enumerate(lines):
         name = line[:3]
         counted[name] = counted.get(name, 0) + 1
-        fields = line.split(separators.field)
+        fields = line.split(separators.field, _MOST_FIELDS)
         if name == "MSH":
             fields.insert(1, separators.field)  # MSH-1 is the separator itself
-        yield Segment(name, counted[name], tuple(fields), separators)
+        yield Segment(name, counted[name], position, tuple(fields), separators)
 
 
 def _part(text: str, separator: str, number: int) -> str:

@@ -119,7 +119,6 @@ class Guardians(_Part):
 
     of_child: frozenset[Relationship]
     of_adult: frozenset[Relationship] = frozenset()
-    adult_age: int = Field(default=18, ge=1, le=30)
     scope: tuple[LinkScope, ...] = Field(default=(LinkScope.FULL,), min_length=1)
     verified_by: Word
     identifier: Identifier = Identifier()

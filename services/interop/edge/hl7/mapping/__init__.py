@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -47,16 +47,25 @@ UNUSED: Final[Mapping[str, frozenset[str]]] = {
     "MFN": frozenset(f"M{n:02}" for n in range(1, 18)),
 }
 
+#: Written in one transaction with the message.
+_MOST_EVENTS: Final = 500
 
-def map_message(message: Message, profile: Profile, zone: tzinfo, now: datetime) -> Mapped:
+
+def map_message(
+    message: Message,
+    profile: Profile,
+    zone: tzinfo,
+    now: datetime,
+    adult_age: Callable[[date], int],
+) -> Mapped:
     """The events of ``message`` as its sender means it.
 
     ``zone`` is the hospital's (the profile's, if it has one, goes before it); a time later
-    than ``now`` is not believed. Raises :class:`Refused`, and nothing else.
+    than ``now`` is not believed; ``adult_age`` is in completed years, by the day. Raises :class:`Refused`, and nothing else.
     """
     kind, trigger = message.type
     own = ZoneInfo(profile.zone) if profile.zone else zone
-    reading = Reading(message, profile, own, now)
+    reading = Reading(message, profile, own, now, adult_age)
     for oddity in message.oddities:
         reading.note("oddity", message.header, 0, oddity)
     read = MAPPED.get(kind, {}).get(trigger) or _unused(message, kind, trigger)
@@ -67,6 +76,9 @@ def map_message(message: Message, profile: Profile, zone: tzinfo, now: datetime)
         places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
         text = f"no {error.title}: {places}"
         raise Refused(message.header.name, 1, 9, ErrorCode.INTERNAL, text[:250]) from None
+    if len(mapped.events) > _MOST_EVENTS:
+        text = f"more than {_MOST_EVENTS} facts in one message"
+        raise message.header.refused(0, ErrorCode.SEGMENT_SEQUENCE, text)
     return Mapped(mapped.events, mapped.patient_id, tuple(reading.notes), mapped.cancels)
 
 

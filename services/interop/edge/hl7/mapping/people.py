@@ -78,7 +78,8 @@ def kin(reading: Reading, patient: Person, at: datetime) -> Iterator[Kin]:
     """
     rule = reading.profile.guardians
     today = at.astimezone(reading.zone).date()
-    may_act = rule.of_adult if _age(patient.birth_date, today) >= rule.adult_age else rule.of_child
+    is_adult = _age(patient.birth_date, today) >= reading.adult_age(today)
+    may_act = rule.of_adult if is_adult else rule.of_child
     seen: set[str] = set()
     for nk1 in reading.message.all("NK1"):
         relationship = _relationship(reading, nk1)

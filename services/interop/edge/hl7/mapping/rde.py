@@ -41,12 +41,15 @@ def prescribed(reading: Reading) -> Mapped:
     groups = reading.message.groups("ORC")
     if not groups:
         reading.message.need("ORC")
-    ids = Distinct()
-    events = [e for group in groups for e in _order(reading, group, patient_id, ids)]
+    ids, found = Distinct(), dict.fromkeys(d.code for d in diagnoses(reading))
+    codes = tuple(found)[:_MOST_DIAGNOSES]
+    events = [e for group in groups for e in _order(reading, group, patient_id, ids, codes)]
     return Mapped(tuple(events), patient_id)
 
 
-def _order(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> Iterator[Event]:
+def _order(
+    reading: Reading, group: Group, patient_id: str, ids: Distinct, codes: tuple[str, ...]
+) -> Iterator[Event]:
     orc = group.head
     control = orc.need(1)
     table = reading.profile.tables.order_control
@@ -66,7 +69,6 @@ def _order(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> It
         )
         return
     rxe = group.need("RXE")
-    codes = dict.fromkeys(d.code for d in diagnoses(reading))
     yield PrescriptionIssued(
         prescription_id=id,
         patient_id=patient_id,
@@ -76,7 +78,7 @@ def _order(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> It
         days_supply=supply.days_supply(reading, group, rxe),
         prescriber_id=_prescriber(reading, orc, rxe),
         department=_department(reading, orc),
-        diagnoses=tuple(codes)[:_MOST_DIAGNOSES],
+        diagnoses=codes,
         issued_at=at,
     )
 

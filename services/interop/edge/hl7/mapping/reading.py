@@ -7,9 +7,9 @@ times. Notes hold places and codes, never names or findings.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Final, TypeVar
 
 from libs.common.decision import derived_id
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 #: Clocks differ; the platform takes no event from further ahead than this.
 AHEAD: Final = timedelta(minutes=5)
+#: They are kept with the message; who sees a hundred needs no more to see what is wrong.
+_MOST_NOTES: Final = 100
 _NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9._:@-]")
 _NOT_IN_CODE: Final = re.compile(r"[\s/|~]")
 
@@ -62,10 +64,12 @@ class Reading:
     profile: Profile
     zone: tzinfo
     now: datetime
+    adult_age: Callable[[date], int]
     notes: list[Note] = field(default_factory=list)
 
     def note(self, code: str, segment: Segment, number: int, text: str) -> None:
-        self.notes.append(Note(code, segment.name, segment.sequence, number, text))
+        if len(self.notes) < _MOST_NOTES:
+            self.notes.append(Note(code, segment.name, segment.sequence, number, text))
 
     def meaning(
         self, table: Table[T], code: str, place: tuple[Segment, int], unknown: T, name: str
@@ -165,7 +169,7 @@ def _is_of(value: Value, authorities: tuple[str, ...]) -> bool:
 def as_id(text: str, segment: Segment, number: int) -> str:
     """``text`` as an id of the platform: what may not stand there becomes ``~`` and its
     bytes in hexadecimal, so that two never become one."""
-    found = _NOT_IN_ID.sub(lambda m: _hex(m[0]), text)
+    found = _NOT_IN_ID.sub(lambda m: _hex(m[0]), text[:129])
     if found[:1] and not found[0].isalnum():
         found = f"0~~{found}"
     if not found or len(found) > 128:
@@ -175,7 +179,7 @@ def as_id(text: str, segment: Segment, number: int) -> str:
 
 def as_code(text: str, segment: Segment, number: int) -> str:
     """``text`` as a code, by the same rule."""
-    found = _NOT_IN_CODE.sub(lambda m: _hex(m[0]), text)
+    found = _NOT_IN_CODE.sub(lambda m: _hex(m[0]), text[:65])
     if not found or len(found) > 64:
         raise segment.refused(number, ErrorCode.DATA_TYPE, "no code of 1 to 64 characters")
     return found

@@ -84,6 +84,12 @@ class Line:
     value: Read
     status: LineStatus | None
     interpretation: Interpretation | None
+    more: list[str] = field(default_factory=list)
+
+    def text(self) -> str | None:
+        """Its value, if that is a text."""
+        parts = [self.value, *self.more] if isinstance(self.value, str) else self.more
+        return "\n".join(map(str, parts)) or None
 
 
 @dataclass(slots=True)
@@ -102,12 +108,12 @@ class Results:
         observations: list[Observation] = []
         words: list[str] = []
         for one in self.lines:
-            text = one.value if isinstance(one.value, str) else ""
+            text = one.text() or ""
             in_words = one.kind in TEXTS and (kind in NARRATIVE or one.key[0] in codes)
             if in_words or len(text) > _MOST_VALUE:
                 words += [f"{_display(one.segment)}：{text}"] if text else []
                 continue
-            observations.append(_observation(reading, one))
+            observations.append(_observation(reading, one, text or one.value))
         if len(observations) > _MOST_LINES:
             beyond = len(observations) - _MOST_LINES
             reading.note("left_out", obr, 0, f"{beyond} lines beyond {_MOST_LINES}")
@@ -164,7 +170,7 @@ def _add(reading: Reading, found: Results, obx: Segment) -> None:
     key = (obx.text(3), obx.text(4))
     last = found.lines[-1] if found.lines else None
     if last and kind in TEXTS and (last.kind, last.key) == (kind, key):
-        last.value = "\n".join(str(v) for v in (last.value, value) if v) or None
+        last.more += [str(value)] if value is not None else []
         return
     found.lines.append(Line(obx, kind, key, value, status, _interpretation(reading, obx)))
 
@@ -185,7 +191,7 @@ def _interpretation(reading: Reading, obx: Segment) -> Interpretation | None:
     return next((f for f in found if f is not None), None)
 
 
-def _observation(reading: Reading, one: Line) -> Observation:
+def _observation(reading: Reading, one: Line, value: Read) -> Observation:
     obx = one.segment
     codings = list(types.codings(obx.value(3)))
     loinc = reading.profile.systems.loinc
@@ -193,7 +199,7 @@ def _observation(reading: Reading, one: Line) -> Observation:
     return Observation(
         code=as_code(best.code, obx, 3),
         display=_display(obx),
-        value=one.value,
+        value=value,
         unit=line(obx.text(6) or obx.text(6, 2), 32),
         reference_range=_range(obx),
         interpretation=one.interpretation,
