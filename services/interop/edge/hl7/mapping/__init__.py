@@ -51,17 +51,23 @@ UNUSED: Final[Mapping[str, frozenset[str]]] = {
 _MOST_EVENTS: Final = 500
 
 
+def _by_law(_day: date) -> int:
+    """民法典 第十七条; what holds for all services is in ``policies/persons``."""
+    return 18
+
+
 def map_message(
     message: Message,
     profile: Profile,
     zone: tzinfo,
     now: datetime,
-    adult_age: Callable[[date], int],
+    adult_age: Callable[[date], int] = _by_law,
 ) -> Mapped:
     """The events of ``message`` as its sender means it.
 
     ``zone`` is the hospital's (the profile's, if it has one, goes before it); a time later
-    than ``now`` is not believed; ``adult_age`` is in completed years, by the day. Raises :class:`Refused`, and nothing else.
+    than ``now`` is not believed; ``adult_age`` says from which age (in years, by the day) a
+    person acts alone: the policy's, where there is one. Raises :class:`Refused` and nothing else.
     """
     kind, trigger = message.type
     own = ZoneInfo(profile.zone) if profile.zone else zone
