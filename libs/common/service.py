@@ -218,7 +218,7 @@ class Runtime:
                     self.lease.run(),
                     self.relay.run(),
                     self.timers.run(),
-                    self.consumer.run(),
+                    *((self.consumer.run(),) if self.spec.topics else ()),
                     *self.spec.background(self),
                 )
             )

@@ -6,9 +6,7 @@ from libs.common.decision import Handler
 from services.interop.domain import receipt
 
 RECEIVE = "message.receive"
-REPROCESS = "message.reprocess"
 
 HANDLERS: dict[str, Handler] = {
     RECEIVE: Handler(receipt.Received, receipt.needs_received, receipt.decide_received),
-    REPROCESS: Handler(receipt.Reprocess, receipt.needs_reprocess, receipt.decide_reprocess),
 }

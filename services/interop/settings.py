@@ -11,6 +11,7 @@ from libs.common.settings import Settings as CommonSettings
 
 class Settings(CommonSettings):
     http_port: int = 8006
+    interop_hospital: str = Field("h1", description="whose systems send here over MLLP")
     mllp_host: str = Field("", description="HTTP_HOST if empty")
     mllp_port: int = Field(2575, ge=0, le=65_535, description="IANA's for HL7; 0: no MLLP")
     mllp_max_frame: int = Field(10 * 1024 * 1024, ge=1_024, description="bytes of one message")

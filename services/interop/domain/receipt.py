@@ -10,23 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
+from hashlib import blake2b
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.decision import (
     Answer,
-    Common,
     Decision,
     Document,
     Emit,
     Env,
     Input,
     Need,
-    Refusal,
     State,
     derived_id,
-    unchanged,
 )
 from libs.common.events import DischargeCancelled, EncounterDischarged, Event
 from libs.common.events.base import Sensitive
@@ -60,7 +59,7 @@ UNKNOWN_KEY = "204"
 
 
 class Receipt(Document):
-    """One message as it came in. Its id is the input's that brought it."""
+    """One message as it came in. Its id follows from sender, control id and content."""
 
     COLLECTION: ClassVar[str] = "messages"
 
@@ -69,7 +68,6 @@ class Receipt(Document):
     sender: str
     type: str
     received_at: datetime
-    body_hash: str
     standing: Standing
     raw: Sensitive[bytes]
     patient_id: str = ""
@@ -102,7 +100,6 @@ class Received(BaseModel):
     control_id: str
     type: str
     raw: bytes
-    body_hash: str
     production: bool = True
     patient_id: str = ""
     #: In the order of their occurrence. A ``DischargeCancelled`` names no discharge yet.
@@ -114,74 +111,59 @@ class Received(BaseModel):
     def control(self) -> str:
         return f"{self.sender}|{self.control_id}"
 
+    @cached_property
+    def receipt_id(self) -> str:
+        """The same control id with another content is another message: senders reuse them."""
+        return derived_id("message", self.control, blake2b(self.raw, digest_size=16).hexdigest())
+
 
 class Result(BaseModel):
-    """What the sender is told; kept for the same message coming again."""
+    """What the sender is told. ``id`` is that of the receipt."""
 
     model_config = ConfigDict(frozen=True)
 
+    id: str
     standing: Standing
     faults: tuple[Fault, ...] = Field(default=())
 
 
-class Reprocess(BaseModel):
-    """Take a refused message up again, read and mapped with today's profile."""
-
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
-
-    receipt_id: str
-    again: Received
-
-
 def needs_received(input: Input, _state: State) -> Iterator[Need]:
-    yield from _needs(input.data, input.id)
-
-
-def decide_received(input: Input, state: State, env: Env) -> Answer:
     data: Received = input.data
-    notes = list(data.notes)
-    others = state.where(Receipt, "control", data.control)
-    if any(other.body_hash != data.body_hash for other in others):
-        notes.append("control_id_reused")
-    receipt = Receipt(
-        id=input.id,
-        hospital=input.hospital,
-        control=data.control,
-        sender=data.sender,
-        type=data.type,
-        received_at=env.now,
-        body_hash=data.body_hash,
-        standing=Standing.REFUSED,
-        raw=data.raw,
-    )
-    return _settled(input, state, data, receipt.but(notes=tuple(notes)))
-
-
-def needs_reprocess(input: Input, _state: State) -> Iterator[Need]:
-    yield from _needs(input.data.again, input.data.receipt_id)
-
-
-def decide_reprocess(input: Input, state: State, _env: Env) -> Answer:
-    """As if it had come right the first time. What told something tells nothing again."""
-    command: Reprocess = input.data
-    receipt = state.get(Receipt, command.receipt_id)
-    if receipt is None:
-        return Refusal(Common.NOT_FOUND)
-    if receipt.standing is not Standing.REFUSED:
-        return Refusal(Common.WRONG_STATUS)
-    if not unchanged(input, receipt):
-        return Refusal(Common.CHANGED)
-    return _settled(input, state, command.again, receipt.but(notes=command.again.notes))
-
-
-def _needs(data: Received, receipt_id: str) -> Iterator[Need]:
-    yield Need(Receipt, "id", receipt_id)
+    yield Need(Receipt, "id", data.receipt_id)
     yield Need(Receipt, "control", data.control)
     if data.patient_id:
         yield Need(Patient, "id", data.patient_id)
     for event in data.events:
         if isinstance(event, EncounterDischarged | DischargeCancelled):
             yield Need(Stay, "id", event.encounter_id)
+
+
+def decide_received(input: Input, state: State, env: Env) -> Answer:
+    """Once accepted, the same message is answered and tells nothing again; after a refusal
+    it is tried afresh, whether its sender sends it again or staff take it up."""
+    data: Received = input.data
+    before = state.get(Receipt, data.receipt_id)
+    if before is not None and before.standing is not Standing.REFUSED:
+        return Decision(result=_result(before), note="repeated")
+    notes = list(data.notes)
+    if any(other.id != data.receipt_id for other in state.where(Receipt, "control", data.control)):
+        notes.append("control_id_reused")
+    receipt = before or Receipt(
+        id=data.receipt_id,
+        hospital=input.hospital,
+        control=data.control,
+        sender=data.sender,
+        type=data.type,
+        received_at=env.now,
+        standing=Standing.REFUSED,
+        raw=data.raw,
+    )
+    return _settled(input, state, data, receipt.but(notes=tuple(notes)))
+
+
+def _result(receipt: Receipt) -> dict[str, Any]:
+    found = Result(id=receipt.id, standing=receipt.standing, faults=receipt.faults)
+    return found.model_dump(mode="json")
 
 
 def _settled(input: Input, state: State, data: Received, receipt: Receipt) -> Decision:
@@ -207,7 +189,7 @@ def _settled(input: Input, state: State, data: Received, receipt: Receipt) -> De
     return Decision(
         changes=(kept, *changes.values()),
         events=tuple(emits),
-        result=Result(standing=standing, faults=tuple(faults)).model_dump(mode="json"),
+        result=_result(kept),
         note=standing,
     )
 

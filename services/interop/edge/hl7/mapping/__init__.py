@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from services.interop.edge.hl7.mapping import adt, oru, rde
-from services.interop.edge.hl7.mapping.reading import Mapped, Note, Reading
+from services.interop.edge.hl7.mapping.reading import Mapped, Note, Reading, shown
 from services.interop.edge.hl7.message import Message
 from services.interop.edge.hl7.profile import Profile
 from services.interop.edge.hl7.refused import ErrorCode, Refused
@@ -91,10 +91,10 @@ def map_message(
 def _unused(message: Message, kind: str, trigger: str) -> Callable[[Reading], Mapped]:
     known = UNUSED.get(kind)
     if known is None:
-        code, text = ErrorCode.UNSUPPORTED_MESSAGE_TYPE, f"unknown message type {kind[:8]}"
+        code, text = ErrorCode.UNSUPPORTED_MESSAGE_TYPE, f"unknown message type {shown(kind)}"
         raise message.header.refused(9, code, text)
     if trigger not in known:
-        code, text = ErrorCode.UNSUPPORTED_EVENT, f"unknown event {kind[:8]}^{trigger[:8]}"
+        code, text = ErrorCode.UNSUPPORTED_EVENT, f"unknown event {shown(kind)}^{shown(trigger)}"
         raise message.header.refused(9, code, text)
     return _nothing
 

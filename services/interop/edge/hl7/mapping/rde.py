@@ -27,6 +27,7 @@ from services.interop.edge.hl7.mapping.reading import (
     as_code,
     as_id,
     line,
+    shown,
 )
 from services.interop.edge.hl7.message import Group, Segment
 from services.interop.edge.hl7.profile import OnUnknown, OrderControl
@@ -116,7 +117,7 @@ def _medication(reading: Reading, rxe: Segment) -> Medication:
             code=code, name=name, ingredient_code=ingredient, form=form, strength=strength
         )
     first = codings[0]
-    text = f"no ATC code, and {(first.system or 'the code')[:20]} is not in the profile's table"
+    text = f"no ATC code, and system {shown(first.system or 'none')} is not in the profile's table"
     if table.unknown is OnUnknown.REFUSE:
         raise rxe.refused(2, ErrorCode.TABLE_VALUE_NOT_FOUND, text)
     reading.note("unknown_code", rxe, 2, text)

@@ -25,6 +25,7 @@ T = TypeVar("T")
 AHEAD: Final = timedelta(minutes=5)
 #: They are kept with the message; who sees a hundred needs no more to see what is wrong.
 _MOST_NOTES: Final = 100
+_SHORT: Final = re.compile(r"[A-Za-z0-9._-]{1,8}", re.ASCII)
 _NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9._:@-]")
 _NOT_IN_CODE: Final = re.compile(r"[\s/|~]")
 
@@ -80,7 +81,7 @@ class Reading:
             found = table.codes.get(code.upper(), _MISSING)
         if found is not _MISSING:
             return found  # type: ignore[return-value]
-        text = f"unknown {name} code {code[:64]}"
+        text = f"unknown {name} code {shown(code)}"
         segment, number = place
         if table.unknown is OnUnknown.REFUSE:
             raise segment.refused(number, ErrorCode.TABLE_VALUE_NOT_FOUND, text)
@@ -158,6 +159,11 @@ class Reading:
 _MISSING: Final = object()
 
 
+def shown(code: str) -> str:
+    """``code`` if it looks like one: what stands in its place may be a name or a finding."""
+    return code if _SHORT.fullmatch(code) else "(not shown)"
+
+
 def _department(of: DepartmentOf) -> Department:
     return Department(code=of.code, name=of.name)
 
@@ -218,4 +224,5 @@ __all__ = [
     "as_id",
     "derived_id",
     "line",
+    "shown",
 ]

@@ -1,0 +1,81 @@
+"""What happens between a message's frame and its acknowledgement?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from libs.common.clock import Ports
+from libs.common.commands import Busy, Commands
+from libs.common.decision import Input
+from libs.common.fates import Fate
+from services.interop.domain.receipt import Fault, Received, Standing
+from services.interop.edge.connection import Peer
+from services.interop.edge.hl7.ack import Outcome, acknowledge, wanted
+from services.interop.edge.hl7.header import read_header
+from services.interop.edge.hl7.receive import Senders, not_now, outcome_of
+from services.interop.handlers import RECEIVE
+
+log = structlog.get_logger()
+
+SOURCE: Final = "/mllp"
+#: Larger messages are read beside the event loop.
+LARGE: Final = 128 * 1024
+#: MSH-10 before version 2.7 (2.3, section 2.24.1.10).
+CONTROL_ID_LENGTH: Final = 20
+
+
+class Listening:
+    """Takes one message after another; ``handle`` is what the MLLP server calls."""
+
+    def __init__(self, senders: Senders, commands: Commands, ports: Ports, hospital: str) -> None:
+        self._senders, self._commands = senders, commands
+        self._ports, self._hospital = ports, hospital
+
+    async def handle(self, raw: bytes, peer: Peer) -> bytes:
+        """The acknowledgement of ``raw``, after what it says is durable; empty for none."""
+        now = self._ports.clock.now()
+        if len(raw) > LARGE:
+            received = await asyncio.to_thread(self._senders.received, raw, now)
+        else:
+            received = self._senders.received(raw, now)
+        outcome, faults = await self._submit(received)
+        log.info(
+            "message_answered",
+            sender=received.sender[:64],
+            control_id=received.control_id[:64],
+            type=received.type[:16],
+            outcome=outcome,
+            faults=[f"{f.segment}-{f.field} {f.code}" for f in faults],
+            peer=peer.address,
+        )
+        header = read_header(raw)
+        code = wanted(header, outcome)
+        if code is None:
+            return b""
+        own_id = self._ports.ids.new().replace("-", "")[:CONTROL_ID_LENGTH]
+        return acknowledge(header, code, own_id, now.astimezone(self._senders.zone), faults)
+
+    async def _submit(self, received: Received) -> tuple[Outcome, Sequence[Fault]]:
+        input = Input(
+            id=self._ports.ids.new(),
+            source=SOURCE,
+            type=RECEIVE,
+            hospital=self._hospital,
+            subject=received.receipt_id,
+            time=self._ports.clock.now(),
+            data=received,
+        )
+        try:
+            decided = await self._commands.submit(input)
+        except Busy as busy:
+            log.warning("message_not_stored", why=busy.reason)
+            return Outcome.AGAIN, not_now()
+        if decided.fate is Fate.REJECTED:  # a bug of ours: nothing of it is stored
+            return Outcome.AGAIN, not_now()
+        result = decided.result
+        faults = [Fault.model_validate(fault) for fault in result["faults"]]
+        return outcome_of(Standing(result["standing"])), faults

@@ -1,0 +1,133 @@
+"""What has come in, what was refused and why, and how is it taken up again?
+
+For whoever runs the interfaces. A message holds a patient's data: each read is recorded.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from libs.common.auth import Role
+from libs.common.decision import Common
+from libs.common.http.access import Access, Caller
+from libs.common.http.commands import answer, command, submit
+from libs.common.http.idempotency import IdempotencyKey, etag
+from libs.common.http.paging import PageOf, Paging
+from libs.common.http.problems import Problem
+from libs.common.http.reads import Reads
+from services.interop.domain.receipt import Fault, Receipt, Result, Standing
+from services.interop.edge.hl7 import charset
+from services.interop.edge.hl7.receive import Senders
+from services.interop.edge.hl7.refused import Refused
+from services.interop.handlers import RECEIVE
+from services.interop.store import Store, keyset
+
+#: The FHIR type of what is read here.
+RESOURCE: Final = "MessageHeader"
+_WHO: Final = frozenset({Role.OPS, Role.INTEGRATION})
+
+router = APIRouter(prefix="/v1", tags=["messages"])
+
+ACCESS: Access = {
+    ("GET", "/v1/messages"): _WHO,
+    ("GET", "/v1/messages/{id}"): _WHO,
+    ("POST", "/v1/messages/{id}/reprocess"): _WHO,
+}
+
+
+class EventRef(BaseModel):
+    type: str
+    id: str
+
+
+class MessageItem(BaseModel):
+    """A message without its content. ``control_id`` is the sender's (MSH-10)."""
+
+    id: str
+    sender: str
+    control_id: str
+    type: str
+    received_at: datetime
+    standing: Standing
+    faults: list[Fault]
+    notes: list[str]
+    events: list[EventRef]
+
+
+class MessageView(MessageItem):
+    """``raw`` as it came, in the character set that it names; segments end with CR."""
+
+    raw: str
+
+
+def _store(request: Request) -> Store:
+    return Store(request.app.state.runtime.database)
+
+
+Messages = Annotated[Store, Depends(_store)]
+
+
+def _item(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "id": receipt.id,
+        "sender": receipt.sender,
+        "control_id": receipt.control.rpartition("|")[2],
+        "type": receipt.type,
+        "received_at": receipt.received_at,
+        "standing": receipt.standing,
+        "faults": [fault.model_dump() for fault in receipt.faults],
+        "notes": list(receipt.notes),
+        "events": [{"type": type, "id": id} for type, id in receipt.events],
+    }
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return charset.decode(raw)[0]
+    except Refused:
+        return raw.decode("ascii", "backslashreplace")
+
+
+@router.get("/messages", response_model=PageOf[MessageItem])
+async def messages(
+    caller: Caller,
+    store: Messages,
+    page: Paging,
+    standing: Annotated[Standing | None, Query(description="accepted, refused …")] = None,
+) -> Any:
+    """The newest first."""
+    rows = await store.receipts(
+        caller.hospital, standing, after=page.after(tuple[datetime, str]), limit=page.fetch
+    )
+    return page.of(rows, key=keyset, item=_item)
+
+
+@router.get("/messages/{id}", response_model=MessageView)
+async def message(id: str, caller: Caller, store: Messages, reads: Reads) -> Response:
+    """One message with its content."""
+    receipt = await store.receipt(caller.hospital, id)
+    if receipt is None:
+        raise Problem(404, Common.NOT_FOUND)
+    await reads.of(receipt.patient_id, RESOURCE, id)
+    body = MessageView(**_item(receipt), raw=_text(receipt.raw))
+    return JSONResponse(body.model_dump(mode="json"), headers={"ETag": etag(receipt.version)})
+
+
+@router.post("/messages/{id}/reprocess", response_model=Result)
+async def reprocess(
+    request: Request, id: str, caller: Caller, store: Messages, key: IdempotencyKey
+) -> Response:
+    """Take a refused message up again, as if its sender had sent it again: its profile may
+    have been mended since. What was accepted tells nothing twice."""
+    receipt = await store.receipt(caller.hospital, id)
+    if receipt is None:
+        raise Problem(404, Common.NOT_FOUND)
+    asked = command(request, RECEIVE, None, subject=id, idempotency_key=key)
+    senders: Senders = request.app.state.runtime.policy
+    again = senders.received(receipt.raw, request.app.state.ports.clock.now())
+    return answer(await submit(request, asked._replace(data=again)))

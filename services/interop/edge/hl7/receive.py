@@ -1,0 +1,98 @@
+"""How does a message become what the rules decide, and their answer an acknowledgement?
+
+Reading and mapping come first and are pure, so that between the journal and its events there
+is nothing left that could fail; the acknowledgement goes out after the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime, tzinfo
+from typing import Final
+
+from services.interop.domain.receipt import Fault, Received, Standing
+from services.interop.edge.hl7.ack import Outcome
+from services.interop.edge.hl7.mapping import map_message
+from services.interop.edge.hl7.message import Message, parse
+from services.interop.edge.hl7.profile import Mode, Profile
+from services.interop.edge.hl7.refused import ErrorCode, Refused
+
+#: MSH-11 of what concerns real patients (table 0103); an empty one is taken for it.
+PRODUCTION: Final = "P"
+
+
+class Senders:
+    """Whose messages are read how: every sender's profile, and the one for all others."""
+
+    def __init__(
+        self,
+        profiles: Iterable[Profile],
+        default: Profile,
+        zone: tzinfo,
+        adult_age: Callable[[date], int],
+    ) -> None:
+        self._by_sender: dict[tuple[str | None, str | None], Profile] = {}
+        for profile in profiles:
+            for sender in profile.senders:
+                key = (sender.application, sender.facility)
+                if key in self._by_sender:
+                    raise ValueError(f"two profiles for the sender {key}")
+                self._by_sender[key] = profile
+        self._default, self.zone, self._adult_age = default, zone, adult_age
+
+    def profile(self, application: str, facility: str) -> Profile:
+        """The most particular one: of both, of the application, of the facility."""
+        keys = ((application, facility), (application, None), (None, facility))
+        return next((p for k in keys if (p := self._by_sender.get(k))), self._default)
+
+    def received(self, raw: bytes, now: datetime) -> Received:
+        """``raw`` read and mapped, or with what is wrong with it. Raises nothing."""
+        try:
+            message = parse(raw)
+        except Refused as refused:
+            return Received(sender="|", control_id="", type="", raw=raw, faults=(_fault(refused),))
+        header = message.header
+        application, facility = header.text(3) or "", header.text(4) or ""
+        known = {
+            "sender": f"{application}|{facility}",
+            "control_id": header.text(10) or "",
+            "type": "^".join(part for n in (1, 2) if (part := header.text(9, n))),
+            "raw": raw,
+        }
+        try:
+            header.need(10)  # without it a repetition can't be told from a new message
+            profile = self.profile(application, facility)
+            mapped = map_message(message, profile, self.zone, now, self._adult_age)
+        except Refused as refused:
+            return Received(**known, faults=(_fault(refused),))
+        return Received(
+            **known,
+            production=_is_production(message) or profile.mode is Mode.SANDBOX,
+            patient_id=mapped.patient_id,
+            events=mapped.events,
+            notes=tuple(map(str, mapped.notes)),
+        )
+
+
+def _is_production(message: Message) -> bool:
+    return (message.header.text(11) or PRODUCTION).upper() == PRODUCTION
+
+
+def _fault(refused: Refused) -> Fault:
+    return Fault(
+        segment=refused.segment,
+        sequence=refused.sequence,
+        field=refused.field,
+        code=str(int(refused.code)),
+        text=refused.text,
+    )
+
+
+def outcome_of(standing: Standing) -> Outcome:
+    return Outcome.NEVER if standing is Standing.REFUSED else Outcome.STORED
+
+
+def not_now() -> Sequence[Fault]:
+    """What a sender is told while nothing can be stored: the same message, later."""
+    text = "the platform can't store messages at the moment; send it again"
+    return (Fault(segment="MSH", code=str(int(ErrorCode.INTERNAL)), text=text),)

@@ -1,0 +1,76 @@
+"""How is interop put together? ``python -m services.interop.main``"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from libs.common import adult_age, service
+from libs.common.service import Runtime, ServiceSpec
+from services.interop.api.listening import Listening
+from services.interop.api.messages import ACCESS, router
+from services.interop.edge.connection import Limits
+from services.interop.edge.hl7.profiles import load_senders
+from services.interop.edge.hl7.receive import Senders
+from services.interop.edge.mllp import MllpServer
+from services.interop.edge.tls import server_context
+from services.interop.handlers import HANDLERS
+from services.interop.settings import Settings
+from services.interop.store import COLLECTIONS
+
+#: Seconds for the messages in flight when it stops; less than the runtime gives its parts.
+STOP: Final = 3.0
+
+
+def load_policy(settings: Settings) -> Senders:
+    zone = ZoneInfo(settings.hospital_time_zone)
+    folder, adult = settings.policies_dir, adult_age.load(settings.policies_dir)
+    return load_senders(folder / "senders", zone, adult)
+
+
+async def serve_mllp(runtime: Runtime) -> None:
+    """Listen until cancelled."""
+    settings = runtime.settings
+    assert isinstance(settings, Settings)
+    listening = Listening(
+        runtime.policy, runtime.commands, runtime.ports, settings.interop_hospital
+    )
+    limits = Limits(
+        max_connections=settings.mllp_max_connections, max_frame=settings.mllp_max_frame
+    )
+    tls = None
+    if settings.mllp_tls_cert is not None:
+        tls = server_context(
+            certificate=settings.mllp_tls_cert,
+            key=settings.mllp_tls_key,
+            client_ca=settings.mllp_tls_client_ca,
+        )
+    server = MllpServer(listening.handle, limits, tls)
+    await server.start(settings.mllp_host or settings.http_host, settings.mllp_port)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await server.stop(STOP)
+
+
+def background(runtime: Runtime) -> Sequence[Coroutine[Any, Any, None]]:
+    assert isinstance(runtime.settings, Settings)
+    return [serve_mllp(runtime)] if runtime.settings.mllp_port else []
+
+
+SPEC = ServiceSpec(
+    name="interop",
+    settings=Settings,
+    topics=(),
+    handlers=HANDLERS,
+    collections=COLLECTIONS,
+    routers=(router,),
+    access=ACCESS,
+    policy=load_policy,
+    background=background,
+)
+
+if __name__ == "__main__":
+    service.main(SPEC)

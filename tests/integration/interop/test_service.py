@@ -1,0 +1,125 @@
+"""Is what a sender gets acknowledged really kept, and does it lead to what it should?"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from libs.common import logs
+from libs.common.devstack.places import free_ports
+from libs.common.devstack.stack import Stack
+from libs.common.events import (
+    DischargeCancelled,
+    EncounterDischarged,
+    PatientMerged,
+    PrescriptionIssued,
+    ReportReady,
+)
+from services.interop.main import SPEC
+from tests.support.mllp import Sender
+from tests.support.running import Running, running
+
+CORPUS = Path(__file__).parents[2] / "data" / "hl7"
+
+
+@pytest.fixture
+async def interop(stack: Stack) -> AsyncIterator[Running]:
+    logs.configure("interop", level="WARNING")
+    hospital, (port,) = f"h{uuid.uuid4().hex[:8]}", free_ports(1)
+    settings = {"interop_hospital": hospital, "mllp_port": port, "mllp_host": "127.0.0.1"}
+    async with running(stack, SPEC, **settings) as service:
+        service.hospital = hospital
+        yield service
+
+
+def sender(service: Running) -> Sender:
+    return Sender(service.runtime.settings.mllp_port)  # type: ignore[attr-defined]
+
+
+def message(name: str) -> bytes:
+    return (CORPUS / f"{name}.hl7").read_bytes()
+
+
+async def test_the_journeys_events_come_from_hl7_alone(interop: Running) -> None:
+    async with sender(interop) as his:
+        for name in ("adt-a03-adult", "adt-a13-cancelled", "adt-a40-merged", "oru-final"):
+            assert (await his.send(message(name))).code == "AA", name
+        assert (await his.send(message("rde-o11-atc"))).code == "AA"
+    (discharged,) = await interop.published(EncounterDischarged)
+    (cancelled,) = await interop.published(DischargeCancelled)
+    assert cancelled.encounter_id == discharged.encounter_id
+    kept = await interop.rows("messages", standing="accepted")
+    (event_id,) = [id for r in kept for type, id in r["events"] if type == EncounterDischarged.TYPE]
+    assert cancelled.discharge_event_id == event_id
+    for model in (PatientMerged, ReportReady, PrescriptionIssued):
+        assert await interop.published(model)
+
+
+async def test_the_same_message_is_acknowledged_again_and_tells_nothing_twice(
+    interop: Running,
+) -> None:
+    async with sender(interop) as his, sender(interop) as again:
+        answers = await asyncio.gather(
+            his.send(message("adt-a03-adult")), again.send(message("adt-a03-adult"))
+        )
+        third = await his.send(message("adt-a03-adult"))
+    assert [a.code for a in (*answers, third)] == ["AA"] * 3
+    (kept,) = await interop.rows("messages")
+    assert kept["raw"] == message("adt-a03-adult")
+    outbox = await interop.rows("outbox")
+    assert len({r["_id"] for r in outbox}) <= len(kept["events"])
+
+
+async def test_what_is_refused_says_where_and_is_taken_up_again_by_staff(interop: Running) -> None:
+    async with sender(interop) as his:
+        answer = await his.send(message("adt-a03-wrong-date"))
+    assert answer.code == "AR"
+    assert answer.errors
+    async with interop.client("ops", person="o1") as ops:
+        listed = (await ops.get("/v1/messages", params={"standing": "refused"})).json()["items"]
+        (refused,) = listed
+        assert refused["faults"][0]["segment"] in answer.errors[0]
+        shown = await ops.get(f"/v1/messages/{refused['id']}")
+        assert shown.json()["raw"].startswith("MSH|")
+        again = await ops.post(
+            f"/v1/messages/{refused['id']}/reprocess", headers={"Idempotency-Key": "k1"}
+        )
+    assert again.json()["standing"] == "refused", "it is still wrong"
+    reads = await interop.database.find_rows(interop.database.raw("audit"), {})
+    assert [r["entity"]["what"] for r in reads] == [[refused["id"]]]
+
+
+async def test_a_refused_message_that_comes_again_is_tried_afresh(interop: Running) -> None:
+    discharge = message("adt-a03-adult")
+    cancelling = message("adt-a13-cancelled")
+    async with sender(interop) as his:
+        assert (await his.send(cancelling)).code == "AR", "nothing to cancel yet"
+        assert (await his.send(discharge)).code == "AA"
+        assert (await his.send(cancelling)).code == "AA", "after a refusal it is tried afresh"
+    assert await interop.published(DischargeCancelled)
+
+
+async def test_training_messages_are_kept_and_tell_nothing(interop: Running) -> None:
+    training = message("adt-a03-adult").replace(b"|P|2.", b"|T|2.", 1)
+    assert training != message("adt-a03-adult")
+    async with sender(interop) as his:
+        assert (await his.send(training)).code == "AA"
+    (kept,) = await interop.rows("messages")
+    assert (kept["standing"], kept["events"]) == ("not_production", [])
+
+
+async def test_no_patient_stands_in_the_keys_or_the_log(
+    interop: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("interop", level="INFO")
+    async with sender(interop) as his:
+        await his.send(message("adt-a03-adult"))
+        await his.send(message("adt-a03-wrong-date"))
+    said = capsys.readouterr().out
+    assert said.count('"message_answered"') == 2
+    kept = await interop.rows("messages", standing="accepted")
+    assert kept[0]["patient_id"] not in said
