@@ -20,10 +20,13 @@ SERVICES = {
     "reports": 8003,
     "prescriptions": 8004,
     "notify": 8005,
+    "interop": 8006,
 }
 PAGE = 8000
 #: Where the page catches e-mail.
 PAGE_SMTP = 8025
+#: Where interop takes HL7 v2.
+MLLP = 2575
 
 
 def cache() -> Path:
@@ -63,6 +66,7 @@ class Ports:
     mongo: int
     page: int
     smtp: int
+    mllp: int
     services: Mapping[str, int]
 
     @staticmethod
@@ -82,15 +86,16 @@ class Ports:
             mongo=port("mongo", 27017),
             page=port("page", PAGE),
             smtp=port("page_smtp", PAGE_SMTP),
+            mllp=port("mllp", MLLP),
             services={name: port(name, usual) for name, usual in SERVICES.items()},
         )
 
     @staticmethod
     def free() -> Ports:
         """Ports that nobody uses now, for tests."""
-        kafka, controller, mongo, page, smtp, *services = free_ports(5 + len(SERVICES))
+        kafka, controller, mongo, page, smtp, mllp, *services = free_ports(6 + len(SERVICES))
         by_name = dict(zip(SERVICES, services, strict=True))
-        return Ports(kafka, controller, mongo, page, smtp, by_name)
+        return Ports(kafka, controller, mongo, page, smtp, mllp, by_name)
 
 
 def free_ports(count: int) -> list[int]:

@@ -53,6 +53,7 @@ def addresses(stack: Stack) -> str:
     docs = "\n".join(f"    {stack.service_url(name)}/docs  {name}" for name in SERVICES)
     return (
         f"\n  The page: http://127.0.0.1:{stack.ports.page}\n{docs}\n"
+        f"  HL7 v2:   MLLP on port {stack.ports.mllp}\n"
         "  A token:  make token ROLE=doctor PERSON=…\n"
         f"  Logs:     {stack.folder / 'logs'}\n  Ctrl-C stops all of it; the data stays.\n"
     )

@@ -48,11 +48,14 @@ def program(
         raise StackError(f"{name} is not a service; there are {', '.join(SERVICES)}.")
     if port is None:
         port = ports.services[name] if replica == 1 else free_ports(1)[0]
+    own = {"HTTP_PORT": str(port)}
+    if name == "interop":
+        own["MLLP_PORT"] = str(ports.mllp if replica == 1 else free_ports(1)[0])
     return Program(
         name=name if replica == 1 else f"{name}-{replica}",
         argv=[sys.executable, "-m", f"services.{name}.main"],
         ready=partial(http_answers, f"http://127.0.0.1:{port}/readyz"),
-        env={**environment, "HTTP_PORT": str(port)},
+        env={**environment, **own},
         cwd=ROOT,
     )
 

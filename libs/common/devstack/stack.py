@@ -210,6 +210,8 @@ class Stack:
         told = {**self.service_environment(), **(environment or {})}
         program = services.program(name, self.ports, told, replica, port)
         require_port(program.name, int(program.env["HTTP_PORT"]), f"{name.upper()}_PORT")
+        if mllp := program.env.get("MLLP_PORT"):
+            require_port(f"{program.name}, for HL7,", int(mllp), "MLLP_PORT")
         return self.start_program(program, wait=wait)
 
     def issuer(self) -> DevelopmentIssuer:

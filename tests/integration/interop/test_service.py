@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from libs.common import logs
+from libs.common.devstack.mllp import Sender
 from libs.common.devstack.places import free_ports
 from libs.common.devstack.stack import Stack
 from libs.common.events import (
@@ -20,7 +21,6 @@ from libs.common.events import (
     ReportReady,
 )
 from services.interop.main import SPEC
-from tests.support.mllp import Sender
 from tests.support.running import Running, running
 
 CORPUS = Path(__file__).parents[2] / "data" / "hl7"

@@ -19,6 +19,7 @@ from libs.common.devstack.day.conversation import Conversation
 from libs.common.devstack.day.diary import Diary, StepFailed
 from libs.common.devstack.day.discharges import Discharges
 from libs.common.devstack.day.hearing import eventually, require
+from libs.common.devstack.day.interfaces import Interfaces
 from libs.common.devstack.day.plan import Plan, Planning
 from libs.common.devstack.day.records import family, practitioner
 from libs.common.devstack.day.renewals import Renewals
@@ -101,12 +102,14 @@ async def _play(wire: Wire, diary: Diary, name: str) -> None:
     renewals = Renewals(day, casting.adult(age=66), casting.child("mother", age=9))
     await _becomes_known(day, renewals)
     discharges, results = Discharges(day), Results(day)
+    interfaces = Interfaces(day, casting.adult(age=71))
     adults, child = _for_reports(day.plan)
     async with asyncio.TaskGroup() as acts:
         acts.create_task(_stays(day, discharges))
         acts.create_task(results.play(adults, child))
         acts.create_task(renewals.of_an_adult())
         acts.create_task(renewals.of_a_child())
+        acts.create_task(interfaces.play())
     await discharges.nobody_else()
     await _is_shown(day, discharges)
 

@@ -51,10 +51,11 @@ class Wire(Hearing):
         page: str,
         issuer: DevelopmentIssuer,
         *,
+        mllp: int,
         idempotent: bool = True,
     ) -> None:
         super().__init__(bootstrap)
-        self.services, self.page, self.issuer = services, page, issuer
+        self.services, self.page, self.issuer, self.mllp = services, page, issuer, mllp
         self.ports = Ports()
         self._http = httpx.AsyncClient(timeout=DEADLINE, trust_env=False)
         self._producer = bus.Producer(bootstrap, idempotent=idempotent)
@@ -71,6 +72,7 @@ class Wire(Hearing):
             {name: stack.service_url(name) for name in SERVICES},
             f"http://127.0.0.1:{stack.ports.page}",
             stack.issuer(),
+            mllp=stack.ports.mllp,
             idempotent=stack.environment.get("KAFKA_IDEMPOTENCE") != "off",
         )
         try:

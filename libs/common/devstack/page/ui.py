@@ -10,8 +10,8 @@ UI: Mapping[str, tuple[str, str]] = {
     "title": ("连心 · 医院的一天", "Lianxin · a hospital day"),
     "name": ("连心", "Lianxin"),
     "subtitle": (
-        "五个服务、一个消息总线、一个数据库，都在这台机器上。所有人物均为虚构。",
-        "Five services, one broker and one database on this machine. All people are invented.",
+        "六个服务、一个消息总线、一个数据库，都在这台机器上。所有人物均为虚构。",
+        "Six services, one broker and one database on this machine. All people are invented.",
     ),
     "timeline": ("时间线", "Timeline"),
     "phones": ("手机", "Phones"),

@@ -1,4 +1,4 @@
-"""A hospital system that sends HL7 v2 over MLLP and reads the acknowledgements."""
+"""How does a hospital's system send HL7 v2, and what does it read back?"""
 
 from __future__ import annotations
 

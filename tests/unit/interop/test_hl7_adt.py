@@ -1,0 +1,266 @@
+"""What do patients' and stays' messages tell, by the sender's profile?"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from libs.common.events import (
+    Attending,
+    Department,
+    Diagnosis,
+    DiagnosisUse,
+    DischargeCancelled,
+    Disposition,
+    EncounterDischarged,
+    Event,
+    GuardianLinked,
+    PatientDeceased,
+    PatientMerged,
+    PatientRegistered,
+    PatientUpdated,
+    Relationship,
+)
+from services.interop.edge.hl7.mapping import map_message
+from services.interop.edge.hl7.profile import Profile
+from services.interop.edge.hl7.refused import ErrorCode, Refused
+from tests.unit.interop.hl7_given import (
+    NOW,
+    ZONE,
+    codes,
+    mapped,
+    message,
+    pid,
+    profile,
+    pv1,
+    segment,
+)
+
+EVN = segment("EVN", f2="20261120094000")
+MOTHER = segment("NK1", f2="样例^乙", f3="MTH", f5="13800000002")
+BORN_2020 = pid(f7="20200305")
+
+
+def discharge(*segments: str, by: Profile | None = None) -> EncounterDischarged:
+    (event,) = mapped("ADT^A03", *segments, by=by).events
+    assert isinstance(event, EncounterDischarged)
+    return event
+
+
+def refusal(kind: str, *segments: str, by: Profile | None = None) -> tuple[str, int, int]:
+    with pytest.raises(Refused) as refused:
+        mapped(kind, *segments, by=by)
+    return refused.value.segment, refused.value.field, int(refused.value.code)
+
+
+def test_a_discharge_says_who_left_whence_whither_and_when() -> None:
+    found = discharge(
+        pid(f8="M", f13="13800000001"),
+        pv1(f7="d-1^样例^医生", f44="20261110083000"),
+        segment("DG1", f3="I63.9^脑梗死^I10", f6="F", f15="1"),
+        segment("DG1", f3="R51^头痛^I10", f6="A"),
+    )
+    assert (found.encounter_id, found.patient_id) == ("V1", "100")
+    assert found.patient.name == "样例甲" and found.patient.phone == "13800000001"
+    assert found.patient.birth_date == date(1968, 4, 12)
+    assert found.department == Department(code="NEURO")
+    assert found.attending == Attending(practitioner_id="d-1", name="样例医生")
+    assert found.admitted_at == datetime(2026, 11, 10, 0, 30, tzinfo=UTC)
+    assert found.discharged_at == datetime(2026, 11, 20, 1, 30, tzinfo=UTC)
+    assert found.disposition is Disposition.HOME
+    assert found.diagnoses == (
+        Diagnosis(code="I63.9", display="脑梗死", rank=1),
+        Diagnosis(code="R51", display="头痛", use=DiagnosisUse.ADMISSION, rank=1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("segments", "place"),
+    [
+        ((pv1(),), ("PID", 0, 100)),
+        ((pid(),), ("PV1", 0, 100)),
+        ((pid(f3=""), pv1()), ("PID", 3, 101)),
+        ((pid(f3="11010119900101^^^^NI"), pv1()), ("PID", 3, 204)),
+        ((pid(f5=""), pv1()), ("PID", 5, 101)),
+        ((pid(f7='""'), pv1()), ("PID", 7, 101)),
+        ((pid(), pv1(f3="")), ("PV1", 3, 101)),
+        ((pid(), pv1(f19="")), ("PV1", 19, 101)),
+        ((pid(), pv1(f44="soon")), ("PV1", 44, 102)),
+    ],
+)
+def test_a_discharge_without_what_it_needs_is_refused_at_the_place(
+    segments: tuple[str, ...], place: tuple[str, int, int]
+) -> None:
+    assert refusal("ADT^A03", EVN, *segments) == place
+
+
+def test_without_a_visit_number_the_stay_is_named_by_patient_and_admission() -> None:
+    first = mapped("ADT^A03", pid(), pv1(f19="", f44="20261110083000"))
+    again = mapped("ADT^A13", EVN, pid(), pv1(f19="", f44="20261110083000"))
+    other = mapped("ADT^A03", pid(), pv1(f19="", f44="20261110083100"))
+    assert "encounter_id_derived" in codes(first)
+    assert first.events[0].encounter_id == again.cancels  # type: ignore[attr-defined]
+    assert first.events[0].encounter_id != other.events[0].encounter_id  # type: ignore[attr-defined]
+
+
+def test_the_account_number_can_stand_for_the_visits() -> None:
+    assert discharge(pid(f18="ACC7"), pv1(f19="")).encounter_id == "ACC7"
+
+
+@pytest.mark.parametrize(
+    ("unknown", "outcome"), [("pass", Disposition.OTHER), ("refuse", ("PV1", 36, 103))]
+)
+def test_an_unknown_code_is_refused_or_passed_and_seen(unknown: str, outcome: object) -> None:
+    by = profile(tables={"disposition": {"unknown": unknown}})
+    if unknown == "refuse":
+        assert refusal("ADT^A03", pid(), pv1(f36="77"), by=by) == outcome
+        return
+    found = mapped("ADT^A03", pid(), pv1(f36="77"), by=by)
+    assert found.events[0].disposition is outcome  # type: ignore[attr-defined]
+    assert [str(n) for n in found.notes] == ["unknown_code PV1-36 (1): unknown disposition code 77"]
+
+
+def test_who_has_died_did_not_go_home() -> None:
+    found = discharge(pid(f30="Y"), pv1(f36=""))
+    assert found.disposition is Disposition.DECEASED and found.patient.deceased
+
+
+def test_a_diagnosis_in_another_system_needs_a_table() -> None:
+    stroke = segment("DG1", f3="422504002^Ischemic stroke^SCT", f6="F")
+    assert "diagnosis_left_out" in codes(mapped("ADT^A03", pid(), pv1(), stroke))
+    by = profile(tables={"diagnosis": {"codes": {"SCT|422504002": "I63.9"}}})
+    assert [d.code for d in discharge(pid(), pv1(), stroke, by=by).diagnoses] == ["I63.9"]
+    strict = profile(tables={"diagnosis": {"unknown": "refuse"}})
+    assert refusal("ADT^A03", pid(), pv1(), stroke, by=strict) == ("DG1", 3, 103)
+
+
+def test_an_alternate_code_in_icd10_will_do() -> None:
+    both = segment("DG1", f3="422504002^Stroke^SCT^I63.9^脑梗死^I10")
+    assert [d.code for d in discharge(pid(), pv1(), both).diagnoses] == ["I63.9"]
+
+
+def test_the_department_is_the_first_place_that_the_table_knows() -> None:
+    by = profile(tables={"department": {"codes": {"N1": {"code": "NEURO", "name": "神经内科"}}}})
+    found = discharge(pid(), pv1(f3="WARD 7", f10="N1"), by=by)
+    assert found.department == Department(code="NEURO", name="神经内科")
+    assert discharge(pid(), pv1(f3="WARD 7")).department.code == "WARD~207"
+
+
+def test_a_childs_guardians_come_with_the_discharge_and_an_adults_kin_does_not() -> None:
+    child = discharge(BORN_2020, pv1(), MOTHER)
+    assert [g.relationship for g in child.guardians] == [Relationship.MOTHER]
+    assert child.guardians[0].name == "样例乙" and child.guardians[0].phone == "13800000002"
+    assert discharge(pid(), pv1(), MOTHER).guardians == ()
+
+
+def test_who_is_a_child_is_asked_for_the_day_that_the_message_is_about() -> None:
+    teenager = pid(f7="20081121")  # eighteen the day after leaving
+    assert len(discharge(teenager, pv1(), MOTHER).guardians) == 1
+    assert discharge(pid(f7="20081120"), pv1(), MOTHER).guardians == ()
+    kind = message("ADT^A03", teenager, pv1(), MOTHER)
+    earlier = map_message(kind, profile(), ZONE, NOW, lambda _day: 14)
+    assert earlier.events[0].guardians == ()  # type: ignore[attr-defined]
+
+
+def test_a_guardian_keeps_the_id_that_was_derived_for_them() -> None:
+    first = mapped("ADT^A28", EVN, BORN_2020, MOTHER)
+    again = mapped("ADT^A31", EVN, BORN_2020, MOTHER)
+    sibling = mapped("ADT^A31", EVN, pid(f3="200^^^^MR", f7="20200305"), MOTHER)
+    ids = [m.events[1].person_id for m in (first, again, sibling)]  # type: ignore[attr-defined]
+    assert ids[0] == ids[1] != ids[2]
+    assert "guardian_id_derived" in codes(first)
+    without = profile(guardians={"derive_id": False})
+    assert len(mapped("ADT^A28", EVN, BORN_2020, MOTHER, by=without).events) == 1
+
+
+def test_an_identity_card_is_no_guardians_id() -> None:
+    mother = segment("NK1", f2="样例^乙", f3="MTH", f33="110101199001010000^^^^NI~77^^^^PI")
+    linked = mapped("ADT^A28", EVN, BORN_2020, mother).events[1]
+    assert isinstance(linked, GuardianLinked) and linked.person_id == "77"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "types"),
+    [
+        ("A28", [PatientRegistered, GuardianLinked]),
+        ("A31", [PatientUpdated, GuardianLinked]),
+        ("A08", [PatientUpdated, GuardianLinked]),
+        ("A04", [PatientUpdated, GuardianLinked]),
+        ("A01", [PatientUpdated, GuardianLinked]),
+    ],
+)
+def test_records_and_links_come_from_each_message_with_them(
+    trigger: str, types: list[type[Event]]
+) -> None:
+    found = mapped(f"ADT^{trigger}", EVN, BORN_2020, MOTHER)
+    assert [type(e) for e in found.events] == types
+
+
+@pytest.mark.parametrize(
+    ("authorities", "patient"), [(["EMPI"], "100"), (["LX"], "7"), (["ELSEWHERE"], None)]
+)
+def test_the_patients_identifier_is_the_profiles_choice(
+    authorities: list[str], patient: str | None
+) -> None:
+    by = profile(patient={"authorities": authorities, "otherwise_first": False})
+    segments = (EVN, pid(f3="100^^^EMPI^MR~7^^^LX&1.2.3&ISO^MR"))
+    if patient is None:
+        assert refusal("ADT^A08", *segments, by=by) == ("PID", 3, 204)
+    else:
+        assert mapped("ADT^A08", *segments, by=by).patient_id == patient
+
+
+def test_two_identifiers_never_become_one() -> None:
+    ids = {mapped("ADT^A08", EVN, pid(f3=f"{i}^^^^MR")).patient_id for i in ("a b", "a~20b", "a_b")}
+    assert ids == {"a~20b", "a", "a_b"}, "the repetition separator ended the second"
+
+
+def test_a_time_ahead_is_not_believed() -> None:
+    ahead = segment("EVN", f2="20290801070624", f6="20261120090000")
+    found = mapped("ADT^A08", ahead, pid())
+    assert found.events[0].updated_at == datetime(2026, 11, 20, 1, 0, tzinfo=UTC)  # type: ignore[attr-defined]
+    assert codes(found) == {"time_ahead"}
+
+
+def test_a_cancelled_discharge_names_the_stay_whose_last_discharge_is_meant() -> None:
+    found = mapped("ADT^A13", EVN, pid(), pv1(f45=""))
+    assert found.cancels == "V1"
+    (event,) = found.events
+    assert isinstance(event, DischargeCancelled)
+    assert (event.encounter_id, event.discharge_event_id) == ("V1", "unknown")
+    assert event.cancelled_at == datetime(2026, 11, 20, 1, 40, tzinfo=UTC)
+
+
+def test_a_merge_leaves_an_alias_for_each_patient_that_goes() -> None:
+    found = mapped("ADT^A40", EVN, pid(), "MRG|200^^^^MR", pid(f3="300^^^^MR"), "MRG|400^^^^MR")
+    pairs = [(e.patient_id, e.survivor_id) for e in found.events if isinstance(e, PatientMerged)]
+    assert pairs == [("200", "100"), ("400", "300")]
+    assert refusal("ADT^A40", EVN, pid(), "MRG|100^^^^MR") == ("MRG", 1, 102)
+    assert refusal("ADT^A40", EVN, pid()) == ("MRG", 0, 100)
+
+
+def test_a_death_is_told_only_where_the_profile_says_so() -> None:
+    dead = pid(f29="20261119", f30="Y")
+    assert codes(mapped("ADT^A08", EVN, dead)) == {"death_not_told"}
+    found = mapped("ADT^A08", EVN, dead, by=profile(deaths=True))
+    assert [type(e) for e in found.events] == [PatientUpdated, PatientDeceased]
+
+
+def test_what_we_know_and_do_not_use_is_taken_and_noted() -> None:
+    for kind in ("ADT^A02", "ADT^A11", "SIU^S12", "ORM^O01", "MDM^T02", "OMG^O19"):
+        found = mapped(kind, pid())
+        assert (found.events, found.patient_id, codes(found)) == ((), "100", {"not_used"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("QRY^A19", ErrorCode.UNSUPPORTED_MESSAGE_TYPE),
+        ("ADT^A99", ErrorCode.UNSUPPORTED_EVENT),
+        ("ADT", ErrorCode.UNSUPPORTED_EVENT),
+        ("", ErrorCode.REQUIRED_FIELD_MISSING),
+    ],
+)
+def test_what_we_do_not_know_is_refused(kind: str, code: ErrorCode) -> None:
+    assert refusal(kind, pid()) == ("MSH", 9, int(code))
