@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from libs.common import yaml_files
+from libs.common.events import EncounterDischarged
 from services.interop.edge.hl7.mapping import Mapped, map_message
 from services.interop.edge.hl7.message import Message, parse
 from services.interop.edge.hl7.profile import Profile, layered
+from services.interop.edge.hl7.refused import Refused
 
 ROOT = Path(__file__).parents[3]
 CORPUS = ROOT / "tests/data/hl7"
@@ -56,6 +60,9 @@ def mapped(kind: str, *segments: str, by: Profile | None = None) -> Mapped:
     return map_message(message(kind, *segments), by or profile(), ZONE, NOW, adult_age)
 
 
+EVN = segment("EVN", f2="20261120094000")
+
+
 def pid(**fields: str) -> str:
     return segment("PID", **{"f3": "100^^^EMPI^MR", "f5": "样例^甲", "f7": "19680412", **fields})
 
@@ -68,3 +75,15 @@ def pv1(**fields: str) -> str:
 def codes(found: Mapped) -> set[str]:
     """The codes of the notes."""
     return {note.code for note in found.notes}
+
+
+def discharge(*segments: str, by: Profile | None = None) -> EncounterDischarged:
+    (event,) = mapped("ADT^A03", *segments, by=by).events
+    assert isinstance(event, EncounterDischarged)
+    return event
+
+
+def refusal(kind: str, *segments: str, by: Profile | None = None) -> tuple[str, int, int]:
+    with pytest.raises(Refused) as refused:
+        mapped(kind, *segments, by=by)
+    return refused.value.segment, refused.value.field, int(refused.value.code)

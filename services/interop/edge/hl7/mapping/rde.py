@@ -99,7 +99,7 @@ def _medication(reading: Reading, rxe: Segment) -> Medication:
     codings, table = list(types.codings(value)), reading.profile.tables.drug
     if not codings:
         raise rxe.missing(2)
-    shown = types.coded_text(value)
+    readable = types.coded_text(value)
     form = line(types.coded_text(rxe.value(6)))
     strength = line("".join(t for t in (rxe.text(25), types.coded_text(rxe.value(26))) if t))
     for coded in codings:
@@ -107,10 +107,10 @@ def _medication(reading: Reading, rxe: Segment) -> Medication:
         drug = table.codes.get(f"{system}|{coded.code}") or table.codes.get(coded.code)
         if drug is not None:
             code, ingredient = drug.atc, drug.ingredient or drug.atc
-            name = drug.name or line(shown) or code
+            name = drug.name or line(readable) or code
         elif system in systems.atc:
             code = ingredient = as_code(coded.code.upper(), rxe, 2)
-            name = line(coded.text or shown) or code
+            name = line(coded.text or readable) or code
         else:
             continue
         return Medication(
@@ -124,7 +124,7 @@ def _medication(reading: Reading, rxe: Segment) -> Medication:
     own = as_code(f"{first.system or 'LOCAL'}:{first.code}", rxe, 2)
     return Medication(
         code=own,
-        name=line(shown) or own,
+        name=line(readable) or own,
         ingredient_code=own,
         form=form,
         strength=strength,

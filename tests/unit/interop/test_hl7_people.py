@@ -1,0 +1,78 @@
+"""Who is the patient, and who may act for them, by the sender's profile?"""
+
+from __future__ import annotations
+
+import pytest
+
+from libs.common.events import GuardianLinked, Relationship
+from services.interop.edge.hl7.mapping import map_message
+from tests.unit.interop.hl7_given import (
+    EVN,
+    NOW,
+    ZONE,
+    codes,
+    discharge,
+    mapped,
+    message,
+    pid,
+    profile,
+    pv1,
+    refusal,
+    segment,
+)
+
+MOTHER = segment("NK1", f2="样例^乙", f3="MTH", f5="13800000002")
+BORN_2020 = pid(f7="20200305")
+
+
+def test_a_childs_guardians_come_with_the_discharge_and_an_adults_kin_does_not() -> None:
+    child = discharge(BORN_2020, pv1(), MOTHER)
+    assert [g.relationship for g in child.guardians] == [Relationship.MOTHER]
+    assert child.guardians[0].name == "样例乙" and child.guardians[0].phone == "13800000002"
+    assert discharge(pid(), pv1(), MOTHER).guardians == ()
+
+
+def test_who_is_a_child_is_asked_for_the_day_that_the_message_is_about() -> None:
+    teenager = pid(f7="20081121")  # eighteen the day after leaving
+    assert len(discharge(teenager, pv1(), MOTHER).guardians) == 1
+    assert discharge(pid(f7="20081120"), pv1(), MOTHER).guardians == ()
+    kind = message("ADT^A03", teenager, pv1(), MOTHER)
+    earlier = map_message(kind, profile(), ZONE, NOW, lambda _day: 14)
+    assert earlier.events[0].guardians == ()  # type: ignore[attr-defined]
+
+
+def test_a_guardian_keeps_the_id_that_was_derived_for_them() -> None:
+    first = mapped("ADT^A28", EVN, BORN_2020, MOTHER)
+    again = mapped("ADT^A31", EVN, BORN_2020, MOTHER)
+    sibling = mapped("ADT^A31", EVN, pid(f3="200^^^^MR", f7="20200305"), MOTHER)
+    ids = [m.events[1].person_id for m in (first, again, sibling)]  # type: ignore[attr-defined]
+    assert ids[0] == ids[1] != ids[2]
+    assert "guardian_id_derived" in codes(first)
+    without = profile(guardians={"derive_id": False})
+    assert len(mapped("ADT^A28", EVN, BORN_2020, MOTHER, by=without).events) == 1
+
+
+def test_an_identity_card_is_no_guardians_id() -> None:
+    mother = segment("NK1", f2="样例^乙", f3="MTH", f33="110101199001010000^^^^NI~77^^^^PI")
+    linked = mapped("ADT^A28", EVN, BORN_2020, mother).events[1]
+    assert isinstance(linked, GuardianLinked) and linked.person_id == "77"
+
+
+@pytest.mark.parametrize(
+    ("authorities", "patient"), [(["EMPI"], "100"), (["LX"], "7"), (["ELSEWHERE"], None)]
+)
+def test_the_patients_identifier_is_the_profiles_choice(
+    authorities: list[str], patient: str | None
+) -> None:
+    by = profile(patient={"authorities": authorities, "otherwise_first": False})
+    segments = (EVN, pid(f3="100^^^EMPI^MR~7^^^LX&1.2.3&ISO^MR"))
+    if patient is None:
+        assert refusal("ADT^A08", *segments, by=by) == ("PID", 3, 204)
+    else:
+        assert mapped("ADT^A08", *segments, by=by).patient_id == patient
+
+
+def test_two_identifiers_never_become_one() -> None:
+    written = ("a b", "a\\R\\20b", "a_b", "#1")
+    ids = [mapped("ADT^A08", EVN, pid(f3=f"{i}^^^^MR")).patient_id for i in written]
+    assert ids == ["a~20b", "a~7e20b", "a_b", "0~~~231"]

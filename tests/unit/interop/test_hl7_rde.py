@@ -1,0 +1,179 @@
+"""What do pharmacy orders tell, by the sender's profile?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from libs.common.events import (
+    Department,
+    Medication,
+    PrescriptionIssued,
+    PrescriptionStopped,
+    Quantity,
+)
+from services.interop.edge.hl7.mapping import Mapped
+from services.interop.edge.hl7.profile import Profile
+from tests.unit.interop.hl7_given import codes, mapped, pid, profile, pv1, refusal, segment
+
+
+def orc(control: str = "NW", **fields: str) -> str:
+    usual = {"f2": "RX1", "f9": "20261120092000", "f12": "d-1^样例^医生"}
+    return segment("ORC", **{"f1": control, **usual, **fields})
+
+
+def rxe(**fields: str) -> str:
+    usual = {"f2": "C08CA01^苯磺酸氨氯地平片^ATC", "f3": "5", "f5": "mg", "f7": "^每日一次"}
+    return segment("RXE", **{**usual, "f10": "28", "f11": "TAB^片", **fields})
+
+
+def tq1(**fields: str) -> str:
+    return segment("TQ1", **{"f1": "1", "f3": "QD", "f6": "28^D", **fields})
+
+
+def read(*segments: str, by: Profile | None = None) -> Mapped:
+    return mapped("RDE^O11", pid(), pv1(), *segments, by=by)
+
+
+def issued(*segments: str, by: Profile | None = None) -> PrescriptionIssued:
+    (event,) = read(*segments, by=by).events
+    assert isinstance(event, PrescriptionIssued)
+    return event
+
+
+def refused(*segments: str, by: Profile | None = None) -> tuple[str, int, int]:
+    return refusal("RDE^O11", pid(), pv1(), *segments, by=by)
+
+
+def test_a_prescription_says_what_how_much_how_long_by_whom() -> None:
+    diagnosis = segment("DG1", f3="I10^高血压^I10")
+    found = issued(diagnosis, orc(), rxe(f6="TAB^片", f25="5", f26="mg"), tq1())
+    assert (found.prescription_id, found.patient_id) == ("RX1", "100")
+    assert found.medication == Medication(
+        code="C08CA01",
+        name="苯磺酸氨氯地平片",
+        ingredient_code="C08CA01",
+        form="片",
+        strength="5mg",
+    )
+    assert (found.dosage, found.days_supply) == ("每日一次", 28)
+    assert found.quantity == Quantity(value=28, unit="片")
+    assert (found.prescriber_id, found.department) == ("d-1", Department(code="NEURO"))
+    assert found.diagnoses == ("I10",)
+    assert found.issued_at == datetime(2026, 11, 20, 1, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("segments", "place"),
+    [
+        ((orc(f2="", f3=""), rxe(), tq1()), ("ORC", 2, 101)),
+        ((orc(""), rxe(), tq1()), ("ORC", 1, 101)),
+        ((orc("??"), rxe(), tq1()), ("ORC", 1, 103)),
+        ((orc(), tq1()), ("RXE", 0, 100)),
+        ((orc(), rxe(f2=""), tq1()), ("RXE", 2, 101)),
+        ((orc(), rxe(f10=""), tq1()), ("RXE", 10, 101)),
+        ((orc(), rxe(f10="many"), tq1()), ("RXE", 10, 102)),
+        ((orc(), rxe(f10="0"), tq1()), ("RXE", 10, 102)),
+        ((orc(), rxe(f5="", f11=""), tq1()), ("RXE", 11, 101)),
+        ((orc(), rxe(f3="", f7=""), tq1(f3="")), ("RXE", 7, 101)),
+        ((orc(), rxe()), ("RXE", 1, 101)),
+        ((orc(), rxe(), tq1(f6="900^D")), ("TQ1", 6, 102)),
+        ((orc(f12=""), rxe(), tq1()), ("ORC", 12, 101)),
+        ((), ("ORC", 0, 100)),
+    ],
+)
+def test_a_prescription_without_what_it_needs_is_refused_at_the_place(
+    segments: tuple[str, ...], place: tuple[str, int, int]
+) -> None:
+    assert refused(*segments) == place
+
+
+def test_a_drug_is_known_by_its_atc_code_or_by_the_profiles_table() -> None:
+    local = rxe(f2="8690^丙戊酸钠缓释片^LOCAL")
+    by = profile(tables={"drug": {"codes": {"LOCAL|8690": {"atc": "N03AG01", "name": "丙戊酸钠"}}}})
+    found = issued(orc(), local, tq1(), by=by).medication
+    assert (found.code, found.ingredient_code, found.name) == ("N03AG01", "N03AG01", "丙戊酸钠")
+    both = rxe(f2="8690^片^LOCAL^C08CA01^氨氯地平^WC")
+    assert issued(orc(), both, tq1()).medication.code == "C08CA01"
+
+
+def test_an_unknown_drug_is_on_no_list_and_seen() -> None:
+    local = rxe(f2="8690^某院内制剂^LOCAL")
+    found = read(orc(), local, tq1())
+    assert found.events[0].medication.code == "LOCAL:8690"  # type: ignore[attr-defined]
+    assert codes(found) == {"unknown_code"}
+    strict = profile(tables={"drug": {"unknown": "refuse"}})
+    assert refused(orc(), local, tq1(), by=strict) == ("RXE", 2, 103)
+
+
+@pytest.mark.parametrize(
+    ("segments", "days"),
+    [
+        ((rxe(), tq1(f6="4^W")), 4 * 7),
+        ((rxe(), tq1(f6="1^月")), 30),
+        ((rxe(), tq1(f6="36^HR")), 2),
+        ((rxe(), tq1(f6="10")), 10),
+        ((rxe(), tq1(f6="", f7="20261120", f8="20261127")), 7),
+        ((rxe(f1="1^TID^D7"),), 7),
+        ((rxe(f1="1^TID^W2"),), 14),
+        ((tq1(f6="3^D"), rxe(), tq1(f6="28^D")), 28),
+        ((tq1(f6="3^D"), rxe()), 3),
+    ],
+)
+def test_the_supply_lasts_as_long_as_the_encoded_order_says(
+    segments: tuple[str, ...], days: int
+) -> None:
+    assert issued(orc(), *segments).days_supply == days
+
+
+def test_what_the_sender_never_says_can_have_a_default_that_is_seen() -> None:
+    by = profile(defaults={"days_supply": 30, "prescriber_id": "d-0", "quantity_unit": "份"})
+    found = read(orc(f12=""), rxe(f5="", f11=""), by=by)
+    (event,) = found.events
+    assert isinstance(event, PrescriptionIssued)
+    assert (event.days_supply, event.prescriber_id, event.quantity.unit) == (30, "d-0", "份")
+    assert codes(found) == {"defaulted"}
+
+
+def test_the_visits_physician_stands_in_for_a_prescriber() -> None:
+    found = mapped("RDE^O11", pid(), pv1(f7="d-7"), orc(f12=""), rxe(), tq1())
+    assert found.events[0].prescriber_id == "d-7"  # type: ignore[attr-defined]
+    assert codes(found) == {"defaulted"}
+
+
+def test_without_instructions_amount_and_frequency_are_put_in_words() -> None:
+    assert issued(orc(), rxe(f7=""), tq1(f3="BID")).dosage == "每日两次，每次5mg"
+    assert issued(orc(), rxe(f7=""), tq1(f3="Q8H")).dosage == "Q8H，每次5mg"
+
+
+def test_each_medicine_is_a_prescription_of_its_own() -> None:
+    found = read(orc(), rxe(f15="CF1"), tq1(), orc(), rxe(f15="CF1"), tq1())
+    ids = [event.prescription_id for event in found.events]  # type: ignore[attr-defined]
+    assert ids == ["RX1", "RX1:2"]
+    by_prescription = issued(orc(f2=""), rxe(f15="CF1"), tq1())
+    assert by_prescription.prescription_id == "CF1"
+
+
+@pytest.mark.parametrize(
+    ("control", "outcome"),
+    [
+        ("NW", PrescriptionIssued),
+        ("RE", PrescriptionIssued),
+        ("RF", PrescriptionIssued),
+        ("XO", PrescriptionIssued),
+        ("DC", PrescriptionStopped),
+        ("CA", PrescriptionStopped),
+        ("HD", None),
+        ("SC", None),
+    ],
+)
+def test_the_order_control_settles_what_has_happened(control: str, outcome: type | None) -> None:
+    found = read(orc(control), rxe(), tq1())
+    assert [type(event) for event in found.events] == ([outcome] if outcome else [])
+
+
+def test_without_a_visit_the_entering_organisation_is_the_department() -> None:
+    found = mapped("RDE^O25", pid(), orc(f17="0301^神经内科"), rxe(), tq1())
+    assert found.events[0].department == Department(code="0301", name="神经内科")  # type: ignore[attr-defined]
+    assert refusal("RDE^O25", pid(), orc(), rxe(), tq1()) == ("PV1", 0, 100)
