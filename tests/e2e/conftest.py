@@ -1,4 +1,4 @@
-"""What do the journeys run on? All five services and the page, started once, on real parts.
+"""What do the journeys run on? All services and the page, started once, on real parts.
 
 Every test has people of its own, so none is in another's way.
 """

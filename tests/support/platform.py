@@ -1,6 +1,6 @@
 """The platform as an installation runs it, for tests that harm it.
 
-Five services, enrollment twice, are child processes over a broker and a database of their
+All services, enrollment twice, are child processes over a broker and a database of their
 own. ``Hospital`` is what one test has of it: a tenant of its own that publishes, calls and
 looks into topics and collections, and does not give up while parts are away.
 """

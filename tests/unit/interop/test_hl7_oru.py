@@ -188,6 +188,9 @@ def test_texts_of_an_image_are_its_finding_and_lines_of_one_text_are_joined() ->
     assert found.kind is ReportKind.IMAGING and found.observations == ()
     assert found.conclusion == "影像所见：一\n二\n诊断意见：三\n请结合临床"
     in_lab = report(obr(), *seen)
+    suffixed = obx("四", f2="TX", f3="24627-2&IMP^^LN")
+    by = profile(reports={"conclusion_codes": ["IMP"]})
+    assert report(obr(), suffixed, by=by).conclusion == "24627-2：四"
     assert [o.value for o in in_lab.observations] == ["一\n二"]
 
 
