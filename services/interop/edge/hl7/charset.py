@@ -7,6 +7,7 @@ found in the bytes and asked for MSH-18.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -34,6 +35,7 @@ CODECS: Final[Mapping[str, str]] = {
     "ASCII": "ascii",
     "ISOIR6": "ascii",
 }
+_NOT_ASCII: Final = re.compile(rb"[\x80-\xff]+")
 #: The order of trial. UTF-8 first: by chance alone nothing else is valid UTF-8.
 TRIED: Final = (UTF8, GB)
 
@@ -49,12 +51,29 @@ def decode(raw: bytes) -> tuple[str, str, str | None]:
         text = _read(raw, codec)
         if text is not None:
             return text, codec, None
+    if not declared and _is_gb_by_chance_utf8(raw):
+        return raw.decode(GB), GB, "no character set declared: both UTF-8 and GB18030, read as this"
     for tried in TRIED:
         text = _read(raw, tried)
         if text is not None:
             wrong = bool(declared) and not raw.isascii()
             return text, tried, f"not in the declared character set: {tried}" if wrong else None
     return raw.decode(LATIN), LATIN, "neither UTF-8 nor GB18030: read as ISO-8859-1"
+
+
+def _is_gb_by_chance_utf8(raw: bytes) -> bool:
+    """Whether ``raw`` is valid as both, and more likely GB18030.
+
+    One Chinese name of two characters in fifty is also two letters in UTF-8 (路隆 is ·¡).
+    Chinese in UTF-8 has characters above U+07FF; other scripts' letters, read as GB 2312, are
+    no common characters, or single ones (é is 茅).
+    """
+    if raw.isascii():
+        return False
+    text = _read(raw, UTF8)
+    if text is None or max(text) > "\u07ff" or _read(raw, "gb2312") is None:
+        return False
+    return all(len(run) >= 4 for run in _NOT_ASCII.findall(raw))
 
 
 def _declared(line: bytes) -> str:

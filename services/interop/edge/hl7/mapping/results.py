@@ -86,6 +86,11 @@ class Line:
     interpretation: Interpretation | None
     more: list[str] = field(default_factory=list)
 
+    def codes(self) -> tuple[str, ...]:
+        """OBX-3 and its suffix (``24627-2&IMP``)."""
+        found = (self.key[0], self.segment.text(3, 1, 2))
+        return tuple(code for code in found if code)
+
     def text(self) -> str | None:
         """Its value, if that is a text."""
         parts = [self.value, *self.more] if isinstance(self.value, str) else self.more
@@ -109,7 +114,9 @@ class Results:
         words: list[str] = []
         for one in self.lines:
             text = one.text() or ""
-            in_words = one.kind in TEXTS and (kind in NARRATIVE or one.key[0] in codes)
+            in_words = one.kind in TEXTS and (
+                kind in NARRATIVE or not codes.isdisjoint(one.codes())
+            )
             if in_words or len(text) > _MOST_VALUE:
                 words += [f"{_display(one.segment)}：{text}"] if text else []
                 continue
