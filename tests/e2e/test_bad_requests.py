@@ -22,6 +22,7 @@ from tests.e2e.given import Story
 
 PATIENT = Caller("p-nobody", ("patient",))
 DOCTOR = Caller("d-3001", ("doctor",), ("NEURO",))
+OPS = Caller("ops-1", ("ops",))
 PHARMACIST = Caller("ph-5001", ("pharmacist",))
 OPS = Caller("ops-1", ("ops",))
 
@@ -32,6 +33,7 @@ GUARDED = {
     "reports": ("/v1/reports", PATIENT),
     "prescriptions": ("/v1/work-lists/doctor", DOCTOR),
     "notify": ("/v1/inbox", PATIENT),
+    "interop": ("/v1/messages", OPS),
 }
 
 
@@ -99,9 +101,8 @@ async def test_a_token_that_is_not_to_be_trusted_is_refused_with_its_reason(
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_role_that_may_not_is_refused(wire: Wire, service: str) -> None:
     path, _ = GUARDED[service]
-    answer = await wire.call(
-        Caller("system-1", ("integration",)), "GET", service, path, expect=None
-    )
+    role = "patient" if service == "interop" else "integration"
+    answer = await wire.call(Caller("x-1", (role,)), "GET", service, path, expect=None)
     assert problem_of(answer, 403)["reason"] == "role_not_allowed"
 
 

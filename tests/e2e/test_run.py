@@ -31,6 +31,7 @@ class Launcher:
             "MONGO_PORT": str(ports.mongo),
             "PAGE_PORT": str(ports.page),
             "PAGE_SMTP_PORT": str(ports.smtp),
+            "MLLP_PORT": str(ports.mllp),
             **{f"{name.upper()}_PORT": str(port) for name, port in ports.services.items()},
         }
         with self.output.open("w") as out:

@@ -173,8 +173,8 @@ def test_a_merge_leaves_an_alias_for_each_patient_that_goes() -> None:
 
 def test_a_death_is_told_only_where_the_profile_says_so() -> None:
     dead = pid(f29="20261119", f30="Y")
-    assert codes(mapped("ADT^A08", EVN, dead)) == {"death_not_told"}
-    found = mapped("ADT^A08", EVN, dead, by=profile(deaths=True))
+    assert codes(mapped("ADT^A08", EVN, dead, by=profile(deaths=False))) == {"death_not_told"}
+    found = mapped("ADT^A08", EVN, dead)
     assert [type(e) for e in found.events] == [PatientUpdated, PatientDeceased]
 
 

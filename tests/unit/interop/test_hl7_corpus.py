@@ -7,7 +7,7 @@ import pytest
 from services.interop.edge.hl7.mapping import MAPPED, Mapped, map_message
 from services.interop.edge.hl7.message import parse
 from services.interop.edge.hl7.refused import ErrorCode, Refused
-from tests.unit.interop.hl7_given import CORPUS, NOW, ZONE, sample
+from tests.unit.interop.hl7_given import CORPUS, NOW, ZONE, adult_age, sample
 
 DISCHARGED, REFUSED = ["EncounterDischarged"], None
 
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[str, list[str], set[str]] | tuple[int, str]] = {
 
 
 def read(name: str) -> Mapped:
-    return map_message(parse((CORPUS / f"{name}.hl7").read_bytes()), sample(), ZONE, NOW)
+    return map_message(parse((CORPUS / f"{name}.hl7").read_bytes()), sample(), ZONE, NOW, adult_age)
 
 
 def test_every_message_of_the_corpus_has_its_line_in_the_table() -> None:
@@ -106,7 +106,7 @@ def test_whatever_stands_in_one_field_is_read_or_refused_at_a_place(name: str) -
                 texts[0] = separator.join((header[0], *header[2:12]))
                 texts[at] = separator.join(fields)
                 try:
-                    map_message(parse("\r".join(texts).encode()), profile, ZONE, NOW)
+                    map_message(parse("\r".join(texts).encode()), profile, ZONE, NOW, adult_age)
                 except Refused as refused:
                     assert refused.code is not ErrorCode.INTERNAL, (refused, number, variant[:9])
                     assert "长" not in str(refused)

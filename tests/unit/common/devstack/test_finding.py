@@ -63,8 +63,8 @@ def test_missing_jars_are_named_with_the_remedy(
 
 def test_ports_are_the_usual_ones_unless_they_are_moved() -> None:
     usual = Ports.fixed({})
-    assert (usual.kafka, usual.mongo, usual.page) == (9092, 27017, 8000)
-    assert list(usual.services.values()) == [8001, 8002, 8003, 8004, 8005]
+    assert (usual.kafka, usual.mongo, usual.page, usual.mllp) == (9092, 27017, 8000, 2575)
+    assert list(usual.services.values()) == [8001, 8002, 8003, 8004, 8005, 8006]
     assert Ports.fixed({"KAFKA_PORT": "19092"}).kafka == 19092
     assert Ports.fixed({"NOTIFY_PORT": "18005"}).services["notify"] == 18005
 

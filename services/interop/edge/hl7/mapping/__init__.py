@@ -51,17 +51,12 @@ UNUSED: Final[Mapping[str, frozenset[str]]] = {
 _MOST_EVENTS: Final = 500
 
 
-def _by_law(_day: date) -> int:
-    """民法典 第十七条; what holds for all services is in ``policies/persons``."""
-    return 18
-
-
 def map_message(
     message: Message,
     profile: Profile,
     zone: tzinfo,
     now: datetime,
-    adult_age: Callable[[date], int] = _by_law,
+    adult_age: Callable[[date], int],
 ) -> Mapped:
     """The events of ``message`` as its sender means it.
 
