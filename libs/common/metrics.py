@@ -240,6 +240,14 @@ REPORTS_HELD = _counter(
     "reports_held_total", "reports", "Results stored but not pushed to the patient.", "reason"
 )
 
+# interop
+MESSAGES_RECEIVED = _counter(
+    "interop_messages_total",
+    "messages",
+    "Messages of other systems: accepted, refused, not_production, repeated.",
+    "outcome",
+)
+
 # prescriptions
 REFILLS = _counter("refills_total", "refills", "Refills that reached a status.", "status")
 REFILL_DECISION_SECONDS = _histogram(

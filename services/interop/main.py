@@ -7,7 +7,8 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from libs.common import adult_age, service
+from libs.common import adult_age, metrics, service
+from libs.common.decision import Answer, Decision, Input
 from libs.common.service import Runtime, ServiceSpec
 from services.interop.api.listening import Listening
 from services.interop.api.messages import ACCESS, router
@@ -28,6 +29,11 @@ def load_policy(settings: Settings) -> Senders:
     zone = ZoneInfo(settings.hospital_time_zone)
     folder, adult = settings.policies_dir, adult_age.load(settings.policies_dir)
     return load_senders(folder / "senders", zone, adult)
+
+
+def count(_input: Input, answer: Answer) -> None:
+    if isinstance(answer, Decision):
+        metrics.MESSAGES_RECEIVED.labels(outcome=answer.note).inc()
 
 
 async def serve_mllp(runtime: Runtime) -> None:
@@ -69,6 +75,7 @@ SPEC = ServiceSpec(
     routers=(router,),
     access=ACCESS,
     policy=load_policy,
+    observe=count,
     background=background,
 )
 
