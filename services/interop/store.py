@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from libs.common.mongo import CollectionSpec, Database, Index
-from services.interop.domain.receipt import Patient, Receipt, Standing, Stay
+from services.interop.domain.patient import Patient
+from services.interop.domain.receipt import Receipt, Standing, Stay
 
 RECEIPTS = CollectionSpec(
     Receipt,

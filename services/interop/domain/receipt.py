@@ -29,6 +29,7 @@ from libs.common.decision import (
 )
 from libs.common.events import DischargeCancelled, EncounterDischarged, Event
 from libs.common.events.base import Sensitive
+from services.interop.domain.patient import Patient, completed
 
 
 class Standing(StrEnum):
@@ -77,12 +78,6 @@ class Receipt(Document):
     events: tuple[tuple[str, str], ...] = ()
 
 
-class Patient(Document):
-    """In whose stream one patient's facts are numbered, so that they leave in order."""
-
-    COLLECTION: ClassVar[str] = "patients"
-
-
 class Stay(Document):
     """Which discharge of a stay a cancellation takes back: the last one."""
 
@@ -102,6 +97,8 @@ class Received(BaseModel):
     raw: bytes
     production: bool = True
     patient_id: str = ""
+    #: Fields of the patient's record of which the message says nothing.
+    left_out: frozenset[str] = frozenset()
     #: In the order of their occurrence. A ``DischargeCancelled`` names no discharge yet.
     events: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
@@ -178,6 +175,8 @@ def _settled(input: Input, state: State, data: Received, receipt: Receipt) -> De
     if events:
         known = state.get(Patient, data.patient_id)
         about = known or Patient(id=data.patient_id, hospital=input.hospital)
+        for n, event in enumerate(events):
+            events[n], about = completed(event, about, data.left_out)
         emits = [Emit(e, about=about, subject=str(getattr(e, e.SUBJECT))) for e in events]
         changes["patient"] = about
     kept = receipt.but(

@@ -195,3 +195,12 @@ def test_what_we_know_and_do_not_use_is_taken_and_noted() -> None:
 )
 def test_what_we_do_not_know_is_refused(kind: str, code: ErrorCode) -> None:
     assert refusal(kind, pid()) == ("MSH", 9, int(code))
+
+
+def test_what_stands_as_empty_is_left_out_and_what_is_null_is_taken_away() -> None:
+    for fields, left_out in (
+        ({}, {"phone", "email", "gender", "language"}),
+        ({"f13": '""'}, {"gender", "language"}),
+        ({"f8": "F", "f15": "zh"}, {"phone", "email"}),
+    ):
+        assert mapped("ADT^A08", EVN, pid(**fields)).left_out == left_out

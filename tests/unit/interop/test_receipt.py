@@ -12,6 +12,7 @@ from libs.common.events import (
     Disposition,
     EncounterDischarged,
     Event,
+    Gender,
     PatientRegistered,
     PatientSnapshot,
 )
@@ -147,6 +148,26 @@ def test_a_refused_message_that_comes_again_is_tried_afresh() -> None:
     message(c, "2", cancelled())
     (told,) = c.events(DischargeCancelled)
     assert told.discharge_event_id == now.events[0][1]
+
+
+def test_what_a_message_leaves_out_stays_as_it_was_and_what_it_takes_away_goes() -> None:
+    c = case()
+    contacts = frozenset({"phone", "email"})
+    whole = registered().model_copy(update={"phone": "10012345678", "gender": Gender.FEMALE})
+    message(c, "1", whole)
+    message(c, "2", registered(), left_out=contacts)
+    message(c, "3", discharged(), left_out=contacts | {"gender"})
+    message(c, "4", registered())
+    message(c, "5", registered(), left_out=contacts)
+    told = [(e.phone, e.gender) for e in c.events(PatientRegistered)]
+    assert told == [
+        ("10012345678", Gender.FEMALE),
+        ("10012345678", Gender.UNKNOWN),
+        (None, Gender.UNKNOWN),
+        (None, Gender.UNKNOWN),
+    ]
+    (left,) = c.events(EncounterDischarged)
+    assert (left.patient.phone, left.patient.gender) == ("10012345678", Gender.UNKNOWN)
 
 
 def test_training_messages_are_kept_and_tell_nothing() -> None:

@@ -69,6 +69,7 @@ class Senders:
             **known,
             production=_is_production(message) or profile.mode is Mode.SANDBOX,
             patient_id=mapped.patient_id,
+            left_out=mapped.left_out,
             events=mapped.events,
             notes=tuple(map(str, mapped.notes)),
         )

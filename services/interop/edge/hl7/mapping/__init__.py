@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date, datetime, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -80,7 +81,7 @@ def map_message(
     if len(mapped.events) > _MOST_EVENTS:
         text = f"more than {_MOST_EVENTS} facts in one message"
         raise message.header.refused(0, ErrorCode.SEGMENT_SEQUENCE, text)
-    return Mapped(mapped.events, mapped.patient_id, tuple(reading.notes), mapped.cancels)
+    return replace(mapped, notes=tuple(reading.notes))
 
 
 def _unused(message: Message, kind: str, trigger: str) -> Callable[[Reading], Mapped]:

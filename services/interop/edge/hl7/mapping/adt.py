@@ -56,7 +56,7 @@ def _record(reading: Reading, kind: type[PatientRegistered] | type[PatientUpdate
         updated_at=at,
     )
     events = [record, *_links(reading, patient, at), *_death(reading, pid, patient)]
-    return Mapped(tuple(events), patient.patient_id)
+    return Mapped(tuple(events), patient.patient_id, left_out=patient.left_out)
 
 
 def _links(reading: Reading, patient: people.Person, at: datetime) -> Iterator[Event]:

@@ -68,7 +68,7 @@ def discharged(reading: Reading) -> Mapped:
         discharged_at=at,
         disposition=_disposition(reading, pv1, deceased=patient.deceased),
     )
-    return Mapped((event,), patient.patient_id)
+    return Mapped((event,), patient.patient_id, left_out=patient.left_out)
 
 
 def _disposition(reading: Reading, pv1: Segment, *, deceased: bool) -> Disposition:

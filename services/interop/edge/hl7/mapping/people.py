@@ -29,6 +29,8 @@ class Person:
     birth_date: date
     gender: Gender
     deceased: bool
+    #: Which of the fields above are empty, and so unchanged: ``""`` would take them away.
+    left_out: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,18 @@ def person(reading: Reading, pid: Segment) -> Person:
         birth_date=born.date,
         gender=gender,
         deceased=(pid.text(30) or "").upper() == _YES,
+        left_out=_left_out(pid),
     )
+
+
+def _left_out(pid: Segment) -> frozenset[str]:
+    empty = {
+        "phone": (13, 14, 40),
+        "email": (13, 14, 40),
+        "gender": (8,),
+        "language": (15,),
+    }
+    return frozenset(name for name, fields in empty.items() if not any(map(pid.raw, fields)))
 
 
 def kin(reading: Reading, patient: Person, at: datetime) -> Iterator[Kin]:

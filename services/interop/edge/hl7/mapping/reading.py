@@ -55,6 +55,8 @@ class Mapped:
     patient_id: str
     notes: tuple[Note, ...] = ()
     cancels: str | None = None
+    #: Fields of the patient's record that stand in the message as empty: no change.
+    left_out: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
