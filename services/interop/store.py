@@ -7,18 +7,21 @@ from typing import Any
 
 from libs.common.mongo import CollectionSpec, Database, Index
 from services.interop.domain.patient import Patient
-from services.interop.domain.receipt import Receipt, Standing, Stay
+from services.interop.domain.receipt import Body, Control, Receipt, Standing
+from services.interop.domain.stay import Stay
 
 RECEIPTS = CollectionSpec(
     Receipt,
     indexes=(
-        Index(("control",)),
         Index(("standing", "received_at", "id")),
         Index(("received_at", "id")),
     ),
 )
+BODIES = CollectionSpec(Body)
 COLLECTIONS: tuple[CollectionSpec[Any], ...] = (
     RECEIPTS,
+    BODIES,
+    CollectionSpec(Control),
     CollectionSpec(Patient),
     CollectionSpec(Stay),
 )
@@ -36,9 +39,15 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._receipts = database.collection(RECEIPTS)
+        self._bodies = database.collection(BODIES)
 
     async def receipt(self, hospital: str, id: str) -> Receipt | None:
         return await self._receipts.get(hospital, id)
+
+    async def raw(self, receipt: Receipt) -> bytes:
+        body = await self._bodies.get(receipt.hospital, receipt.id)
+        assert body is not None  # written in the receipt's own transaction
+        return body.raw
 
     async def receipts(
         self, hospital: str, standing: Standing | None, *, after: Keyset | None, limit: int

@@ -23,7 +23,9 @@ log = structlog.get_logger()
 
 SOURCE: Final = "/mllp"
 #: Larger messages are read beside the event loop.
-LARGE: Final = 128 * 1024
+LARGE: Final = 16 * 1024
+#: How many of them at a time: their parts take twenty times their size.
+LARGE_AT_A_TIME: Final = 2
 #: MSH-10 before version 2.7 (2.3, section 2.24.1.10).
 CONTROL_ID_LENGTH: Final = 20
 
@@ -34,12 +36,14 @@ class Listening:
     def __init__(self, senders: Senders, commands: Commands, ports: Ports, hospital: str) -> None:
         self._senders, self._commands = senders, commands
         self._ports, self._hospital = ports, hospital
+        self._large = asyncio.Semaphore(LARGE_AT_A_TIME)
 
     async def handle(self, raw: bytes, peer: Peer) -> bytes:
         """The acknowledgement of ``raw``, after what it says is durable; empty for none."""
         now = self._ports.clock.now()
         if len(raw) > LARGE:
-            received = await asyncio.to_thread(self._senders.received, raw, now)
+            async with self._large:
+                received = await asyncio.to_thread(self._senders.received, raw, now)
         else:
             received = self._senders.received(raw, now)
         outcome, faults = await self._submit(received)

@@ -5,6 +5,7 @@ For whoever runs the interfaces. A message holds a patient's data: each read is 
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -29,7 +30,7 @@ from services.interop.store import Store, keyset
 
 #: The FHIR type of what is read here.
 RESOURCE: Final = "MessageHeader"
-_WHO: Final = frozenset({Role.OPS, Role.INTEGRATION})
+_WHO: Final = frozenset({Role.OPS})
 
 router = APIRouter(prefix="/v1", tags=["messages"])
 
@@ -114,7 +115,8 @@ async def message(id: str, caller: Caller, store: Messages, reads: Reads) -> Res
     if receipt is None:
         raise Problem(404, Common.NOT_FOUND)
     await reads.of(receipt.patient_id, RESOURCE, id)
-    body = MessageView(**_item(receipt), raw=_text(receipt.raw))
+    text = await asyncio.to_thread(_text, await store.raw(receipt))
+    body = MessageView(**_item(receipt), raw=text)
     return JSONResponse(body.model_dump(mode="json"), headers={"ETag": etag(receipt.version)})
 
 
@@ -129,5 +131,6 @@ async def reprocess(
         raise Problem(404, Common.NOT_FOUND)
     asked = command(request, RECEIVE, None, subject=id, idempotency_key=key)
     senders: Senders = request.app.state.runtime.policy
-    again = senders.received(receipt.raw, request.app.state.ports.clock.now())
+    now = request.app.state.ports.clock.now()
+    again = await asyncio.to_thread(senders.received, await store.raw(receipt), now)
     return answer(await submit(request, asked._replace(data=again)))

@@ -8,6 +8,7 @@ leave out is kept here, or a message about a transfer would cost the patient the
 from __future__ import annotations
 
 from collections.abc import Set
+from datetime import datetime
 from typing import ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict
@@ -43,18 +44,27 @@ class Patient(Document):
     COLLECTION: ClassVar[str] = "patients"
 
     known: Sensitive[Known] = Known()
+    #: Since when it is so, by the hospital's own time: an older message changes nothing.
+    known_at: datetime | None = None
 
 
 def completed(event: Event, patient: Patient, left_out: Set[str]) -> tuple[Event, Patient]:
     """``event`` with what its message left out, and ``patient`` after it."""
     if isinstance(event, PatientRegistered | PatientUpdated):
         now = _known(event, patient, left_out)
-        return event.model_copy(update=dict(now)), patient.but(known=now)
+        return event.model_copy(update=dict(now)), _after(patient, now, event.updated_at)
     if isinstance(event, EncounterDischarged):
         now = _known(event.patient, patient, left_out)
         snapshot = event.patient.model_copy(update=dict(now))
-        return event.model_copy(update={"patient": snapshot}), patient.but(known=now)
+        whole = event.model_copy(update={"patient": snapshot})
+        return whole, _after(patient, now, event.discharged_at)
     return event, patient
+
+
+def _after(patient: Patient, now: Known, at: datetime) -> Patient:
+    if patient.known_at is not None and at < patient.known_at:
+        return patient
+    return patient.but(known=now, known_at=at)
 
 
 def _known(said: BaseModel, patient: Patient, left_out: Set[str]) -> Known:

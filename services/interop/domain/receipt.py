@@ -7,10 +7,10 @@ is it acknowledged. What was refused is kept, too, for whoever mends its sender 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from typing import Any, ClassVar
 
@@ -27,9 +27,10 @@ from libs.common.decision import (
     State,
     derived_id,
 )
-from libs.common.events import DischargeCancelled, EncounterDischarged, Event
+from libs.common.events import Event
 from libs.common.events.base import Sensitive
 from services.interop.domain.patient import Patient, completed
+from services.interop.domain.stay import Stay, StayEvent, followed
 
 
 class Standing(StrEnum):
@@ -55,10 +56,6 @@ class Fault(BaseModel):
     text: str
 
 
-#: A visit of which no discharge is known has none to cancel.
-UNKNOWN_KEY = "204"
-
-
 class Receipt(Document):
     """One message as it came in. Its id follows from sender, control id and content."""
 
@@ -70,7 +67,6 @@ class Receipt(Document):
     type: str
     received_at: datetime
     standing: Standing
-    raw: Sensitive[bytes]
     patient_id: str = ""
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
@@ -78,12 +74,20 @@ class Receipt(Document):
     events: tuple[tuple[str, str], ...] = ()
 
 
-class Stay(Document):
-    """Which discharge of a stay a cancellation takes back: the last one."""
+class Body(Document):
+    """A message byte for byte, apart from its receipt: lists need not read it."""
 
-    COLLECTION: ClassVar[str] = "stays"
+    COLLECTION: ClassVar[str] = "bodies"
 
-    discharge_event_id: str | None = None
+    raw: Sensitive[bytes]
+
+
+class Control(Document):
+    """The first message under a sender's control id, by which another one is noticed."""
+
+    COLLECTION: ClassVar[str] = "controls"
+
+    receipt_id: str
 
 
 class Received(BaseModel):
@@ -108,6 +112,10 @@ class Received(BaseModel):
     def control(self) -> str:
         return f"{self.sender}|{self.control_id}"
 
+    @property
+    def control_key(self) -> str | None:
+        return derived_id("control", self.control) if self.control_id else None
+
     @cached_property
     def receipt_id(self) -> str:
         """The same control id with another content is another message: senders reuse them."""
@@ -127,24 +135,32 @@ class Result(BaseModel):
 def needs_received(input: Input, _state: State) -> Iterator[Need]:
     data: Received = input.data
     yield Need(Receipt, "id", data.receipt_id)
-    yield Need(Receipt, "control", data.control)
-    if data.patient_id:
-        yield Need(Patient, "id", data.patient_id)
+    yield Need(Body, "id", data.receipt_id)
+    if data.control_key:
+        yield Need(Control, "id", data.control_key)
     for event in data.events:
-        if isinstance(event, EncounterDischarged | DischargeCancelled):
+        yield Need(Patient, "id", _patient_of(event))
+        if isinstance(event, StayEvent):
             yield Need(Stay, "id", event.encounter_id)
 
 
 def decide_received(input: Input, state: State, env: Env) -> Answer:
-    """Once accepted, the same message is answered and tells nothing again; after a refusal
-    it is tried afresh, whether its sender sends it again or staff take it up."""
+    """Once accepted, the same message is answered and tells nothing again; before that it is
+    tried afresh, whether its sender sends it again or staff take it up."""
     data: Received = input.data
     before = state.get(Receipt, data.receipt_id)
-    if before is not None and before.standing is not Standing.REFUSED:
+    if before is not None and before.standing is Standing.ACCEPTED:
         return Decision(result=_result(before), note="repeated")
-    notes = list(data.notes)
-    if any(other.id != data.receipt_id for other in state.where(Receipt, "control", data.control)):
-        notes.append("control_id_reused")
+    changes: dict[str, Document] = {}
+    if before is None:
+        changes["body"] = Body(id=data.receipt_id, hospital=input.hospital, raw=data.raw)
+    notes = [*data.notes, *_reused(input, state, changes)]
+    standing = Standing.ACCEPTED if data.production else Standing.NOT_PRODUCTION
+    emits: list[Emit] = []
+    if data.faults:
+        standing = Standing.REFUSED
+    elif data.production:
+        emits = _told(input, state, changes, notes)
     receipt = before or Receipt(
         id=data.receipt_id,
         hospital=input.hospital,
@@ -152,10 +168,34 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
         sender=data.sender,
         type=data.type,
         received_at=env.now,
-        standing=Standing.REFUSED,
-        raw=data.raw,
+        standing=standing,
     )
-    return _settled(input, state, data, receipt.but(notes=tuple(notes)))
+    receipt = receipt.but(
+        standing=standing,
+        patient_id=data.patient_id,
+        faults=data.faults,
+        notes=tuple(notes),
+        events=tuple((e.data.TYPE, _event_id(input, n)) for n, e in enumerate(emits)),
+    )
+    return Decision(
+        changes=(receipt, *changes.values()),
+        events=tuple(emits),
+        result=_result(receipt),
+        note=standing,
+    )
+
+
+def _reused(input: Input, state: State, changes: dict[str, Document]) -> Iterator[str]:
+    data: Received = input.data
+    if data.control_key is None:
+        return
+    first = state.get(Control, data.control_key)
+    if first is None:
+        changes["control"] = Control(
+            id=data.control_key, hospital=input.hospital, receipt_id=data.receipt_id
+        )
+    elif first.receipt_id != data.receipt_id:
+        yield "control_id_reused"
 
 
 def _result(receipt: Receipt) -> dict[str, Any]:
@@ -163,63 +203,37 @@ def _result(receipt: Receipt) -> dict[str, Any]:
     return found.model_dump(mode="json")
 
 
-def _settled(input: Input, state: State, data: Received, receipt: Receipt) -> Decision:
-    """``receipt`` with what became of the message, and what the message tells."""
-    faults, events, changes = list(data.faults), list[Event](), dict[str, Document]()
-    if data.production and not faults:
-        events, faults = _events(input, state, data.events, changes)
-    standing = Standing.ACCEPTED if data.production else Standing.NOT_PRODUCTION
-    if faults:
-        standing, events, changes = Standing.REFUSED, [], {}
+def _told(input: Input, state: State, changes: dict[str, Document], notes: list[str]) -> list[Emit]:
+    """What the message tells, each fact in its patient's stream, with what was known before."""
+    data: Received = input.data
     emits: list[Emit] = []
-    if events:
-        known = state.get(Patient, data.patient_id)
-        about = known or Patient(id=data.patient_id, hospital=input.hospital)
-        for n, event in enumerate(events):
-            events[n], about = completed(event, about, data.left_out)
-        emits = [Emit(e, about=about, subject=str(getattr(e, e.SUBJECT))) for e in events]
-        changes["patient"] = about
-    kept = receipt.but(
-        standing=standing,
-        patient_id=data.patient_id,
-        faults=tuple(faults),
-        events=tuple((e.TYPE, _event_id(input, n)) for n, e in enumerate(events)),
-    )
-    return Decision(
-        changes=(kept, *changes.values()),
-        events=tuple(emits),
-        result=_result(kept),
-        note=standing,
-    )
+
+    def patient(id: str) -> Patient:
+        found = changes.get(f"patient/{id}") or state.get(Patient, id)
+        assert found is None or isinstance(found, Patient)
+        return found or Patient(id=id, hospital=input.hospital)
+
+    for mapped in data.events:
+        events: Sequence[Event] = [mapped]
+        if isinstance(mapped, StayEvent):
+            id = mapped.encounter_id
+            stay = state.get(Stay, id) or Stay(id=id, hospital=input.hospital)
+            ids = partial(_event_id, input, len(emits))
+            events, changes[f"stay/{id}"] = followed(stay, mapped, ids)
+            if not events:
+                notes.append("no_discharge_to_cancel")
+        for event in events:
+            whole, about = completed(event, patient(_patient_of(event)), data.left_out)
+            changes[f"patient/{about.id}"] = about
+            emits.append(Emit(whole, about=about, subject=str(getattr(whole, whole.SUBJECT))))
+    return emits
 
 
-def _events(
-    input: Input, state: State, mapped: Iterable[Event], changes: dict[str, Document]
-) -> tuple[list[Event], list[Fault]]:
-    """``mapped`` with what it takes from what was before; the stays go to ``changes``."""
-    events: list[Event] = []
-    for n, event in enumerate(mapped):
-        if isinstance(event, EncounterDischarged | DischargeCancelled):
-            id = event.encounter_id
-            stay = changes.get(id) or state.get(Stay, id) or Stay(id=id, hospital=input.hospital)
-            assert isinstance(stay, Stay)
-            if isinstance(event, EncounterDischarged):
-                changes[id] = stay.but(discharge_event_id=_event_id(input, n))
-            elif stay.discharge_event_id is None:
-                fault = Fault(
-                    segment="PV1",
-                    field=19,
-                    code=UNKNOWN_KEY,
-                    text="no discharge of this visit is known that could be cancelled",
-                )
-                return [], [fault]
-            else:
-                event = event.model_copy(update={"discharge_event_id": stay.discharge_event_id})
-                changes[id] = stay.but(discharge_event_id=None)
-        events.append(event)
-    return events, []
+def _patient_of(event: Event) -> str:
+    """Every event of a hospital system is about a patient, who is its key."""
+    return str(getattr(event, event.KEY))
 
 
-def _event_id(input: Input, n: int) -> str:
-    """The id that the runtime gives to the ``n``-th event of an input."""
-    return derived_id(input.hospital, input.source, input.id, n)
+def _event_id(input: Input, first: int, n: int = 0) -> str:
+    """The id that the runtime gives to the ``n``-th event after the ``first`` of an input."""
+    return derived_id(input.hospital, input.source, input.id, first + n)

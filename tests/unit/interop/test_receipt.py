@@ -13,16 +13,18 @@ from libs.common.events import (
     EncounterDischarged,
     Event,
     Gender,
+    PatientMerged,
     PatientRegistered,
     PatientSnapshot,
 )
-from services.interop.domain.receipt import Fault, Receipt, Received, Standing
+from services.interop.domain.receipt import Body, Fault, Receipt, Received, Standing
 from services.interop.handlers import HANDLERS, RECEIVE
 from services.interop.store import COLLECTIONS
 from tests.support.rules import Case
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SENDER = "HIS|WARD"
+HOUR = timedelta(hours=1)
 
 
 def case() -> Case:
@@ -54,20 +56,20 @@ def registered() -> PatientRegistered:
     )
 
 
-def discharged(encounter: str = "e1") -> EncounterDischarged:
+def discharged(encounter: str = "e1", at: datetime = NOW - HOUR) -> EncounterDischarged:
     return EncounterDischarged(
         encounter_id=encounter,
         patient_id="p1",
         patient=PatientSnapshot(name="甲", birth_date=date(1960, 1, 1)),
         department=Department(code="NEURO"),
-        discharged_at=NOW - timedelta(hours=1),
+        discharged_at=at,
         disposition=Disposition.HOME,
     )
 
 
-def cancelled(encounter: str = "e1") -> DischargeCancelled:
+def cancelled(encounter: str = "e1", at: datetime = NOW) -> DischargeCancelled:
     return DischargeCancelled(
-        encounter_id=encounter, patient_id="p1", discharge_event_id="unknown", cancelled_at=NOW
+        encounter_id=encounter, patient_id="p1", discharge_event_id="unknown", cancelled_at=at
     )
 
 
@@ -81,7 +83,7 @@ def test_a_message_is_kept_as_it_came_and_its_events_leave_in_the_patients_order
         (EncounterDischarged.TYPE, "e2", 3),
     ]
     (first,) = [r for r in c.docs(Receipt) if len(r.events) == 2]
-    assert first.raw == b"MSH|1|"
+    assert c.docs(Body, id=first.id)[0].raw == b"MSH|1|"
     assert first.patient_id == "p1"
     assert [id for _, id in first.events] == [derived_id("h1", "/mllp", "c1", n) for n in range(2)]
 
@@ -105,25 +107,35 @@ def test_the_same_control_id_with_another_body_is_a_new_message_and_noted() -> N
     assert sorted(r.notes for r in c.docs(Receipt)) == [(), ("control_id_reused",)]
 
 
-def test_a_cancelled_discharge_names_the_last_discharge_of_its_stay() -> None:
+def test_a_cancellation_takes_back_every_discharge_of_its_stay_that_stands() -> None:
     c = case()
     message(c, "1", discharged())
-    message(c, "2", cancelled())
-    message(c, "3", discharged())
-    message(c, "4", cancelled())
+    message(c, "2", discharged())
+    message(c, "3", cancelled())
+    message(c, "4", discharged(at=NOW + HOUR))
+    message(c, "5", cancelled(at=NOW + 2 * HOUR))
     found = [e.discharge_event_id for e in c.events(DischargeCancelled)]
-    assert found == [derived_id("h1", "/mllp", f"c{n}", 0) for n in (1, 3)]
+    assert found == [derived_id("h1", "/mllp", f"c{n}", 0) for n in (1, 2, 4)]
 
 
-def test_a_cancellation_without_a_discharge_is_refused_and_can_be_seen() -> None:
+def test_a_cancellation_that_overtakes_its_discharge_is_kept_for_it() -> None:
     c = case()
-    message(c, "1", discharged("e2"))
-    assert standing(message(c, "2", cancelled("e9"))) == Standing.REFUSED
-    message(c, "3", cancelled("e2"))
-    assert standing(message(c, "4", cancelled("e2"))) == Standing.REFUSED, "it is cancelled"
-    refused = c.docs(Receipt, standing=Standing.REFUSED)
-    assert [(r.faults[0].segment, r.faults[0].field) for r in refused] == [("PV1", 19)] * 2
-    assert len(c.events(DischargeCancelled)) == 1
+    assert standing(message(c, "1", cancelled())) == Standing.ACCEPTED
+    assert c.docs(Receipt)[0].notes == ("no_discharge_to_cancel",)
+    message(c, "2", discharged())
+    (told,) = c.events(DischargeCancelled)
+    assert told.discharge_event_id == derived_id("h1", "/mllp", "c2", 0)
+    message(c, "3", discharged(at=NOW + HOUR))
+    assert len(c.events(DischargeCancelled)) == 1, "a later discharge is another one"
+
+
+def test_each_fact_is_numbered_among_those_of_its_own_patient() -> None:
+    c = case()
+    message(c, "1", registered())
+    message(c, "2", registered().model_copy(update={"patient_id": "p2"}))
+    merged = PatientMerged(patient_id="p1", survivor_id="p2", merged_at=NOW)
+    message(c, "3", merged)
+    assert [(e.subject, e.sequence) for e in c.emitted] == [("p1", 1), ("p2", 1), ("p1", 2)]
 
 
 def test_what_could_not_be_mapped_is_kept_and_tells_nothing() -> None:
@@ -148,6 +160,18 @@ def test_a_refused_message_that_comes_again_is_tried_afresh() -> None:
     message(c, "2", cancelled())
     (told,) = c.events(DischargeCancelled)
     assert told.discharge_event_id == now.events[0][1]
+
+
+def test_an_older_message_does_not_bring_back_what_was_known_before() -> None:
+    c = case()
+    new, old = (
+        registered(),
+        registered().model_copy(update={"phone": "10000000000", "updated_at": NOW - HOUR}),
+    )
+    message(c, "1", new.model_copy(update={"phone": "10012345678"}))
+    message(c, "2", old)
+    message(c, "3", new, left_out=frozenset({"phone"}))
+    assert c.events(PatientRegistered)[-1].phone == "10012345678"
 
 
 def test_what_a_message_leaves_out_stays_as_it_was_and_what_it_takes_away_goes() -> None:
