@@ -176,6 +176,36 @@ def test_a_sites_own_sign_of_danger_makes_the_report_critical() -> None:
     assert found.critical and found.observations[0].interpretation is None
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [obx("30.1", f8="HH", f11="F")],
+        [obx("Acute hemorrhage", f2="TX", f8="AA", f11="F")],
+        [obx("一", f2="TX", f11="F"), obx("二", f2="TX", f8="AA", f11="F")],
+        [obx("^application^pdf^Base64^AAAA", f2="ED", f8="AA", f11="F")],
+        [obx("http://pacs", f2="RP", f8="LL", f11="F")],
+        [obx("长" * 3_000, f2="ST", f8="AA", f11="F")],
+        [obx(f3="c"), *[obx("1") for _ in range(300)], obx("9", f3="last", f8="HH", f11="F")],
+    ],
+)
+@pytest.mark.parametrize("section", ["CH", "CT"])
+def test_a_grave_interpretation_makes_the_report_critical_wherever_its_line_goes(
+    lines: list[str], section: str
+) -> None:
+    assert report(obr(f24=section), *lines).critical
+
+
+def test_what_is_not_grave_or_was_taken_back_makes_no_report_critical() -> None:
+    for flag, status in (("H", "F"), ("A", "F"), ("HH", "D"), ("AA", "W")):
+        assert not report(obr(), obx(f3="a", f11="F"), obx(f8=flag, f11=status)).critical
+
+
+def test_a_text_is_interpreted_by_the_gravest_of_its_lines() -> None:
+    lines = [obx(t, f2="TX", f8=flag) for t, flag in (("一", ""), ("二", "N"), ("三", "AA"))]
+    (line,) = report(obr(), *lines, obx("四", f2="TX", f8="H")).observations
+    assert (line.value, line.interpretation) == ("一\n二\n三\n四", "AA")
+
+
 def test_what_was_taken_back_is_no_line_and_what_is_missing_has_no_value() -> None:
     found = report(obr(), obx("1", f3="a", f11="F"), obx("2", f3="b", f11="D"), obx("3", f11="X"))
     assert [(o.code, o.value) for o in found.observations] == [("a", 1), ("2345-7", None)]

@@ -104,13 +104,13 @@ def _report(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> E
     return event
 
 
-def _status(reading: Reading, obr: Segment, lines: Collection[LineStatus]) -> ReportStatus:
+def _status(reading: Reading, obr: Segment, lines: Collection[LineStatus | None]) -> ReportStatus:
     code = obr.text(25)
     told = ReportStatus.FINAL
     if code is not None:
         table = reading.profile.tables.result_status
         told = reading.meaning(table, code, (obr, 25), ReportStatus.UNKNOWN, "result status")
-    elif not lines:
+    elif not any(lines):
         raise obr.missing(25)
     if told is not ReportStatus.FINAL:
         return told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -82,7 +82,6 @@ class Line:
     kind: str
     key: tuple[str | None, str | None]
     value: Read
-    status: LineStatus | None
     interpretation: Interpretation | None
     more: list[str] = field(default_factory=list)
 
@@ -101,7 +100,8 @@ class Line:
 class Results:
     lines: list[Line] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
-    statuses: list[LineStatus] = field(default_factory=list)
+    #: Of every line; of one that says nothing ``None``.
+    statuses: list[LineStatus | None] = field(default_factory=list)
     critical: bool = False
     effective_at: datetime | None = None
 
@@ -153,21 +153,23 @@ def _of_report(group: Group) -> tuple[Segment, ...]:
 
 def _add(reading: Reading, found: Results, obx: Segment) -> None:
     kind, code = (obx.text(2) or "").upper(), obx.text(11)
-    if kind in DOCUMENTS:
-        size = len(obx.raw(5))
-        reading.note("document_left_out", obx, 5, f"{kind} of {size} characters")
-        return
     status: LineStatus | None = None
     if code is not None:
         table = reading.profile.tables.line_status
         status = reading.meaning(table, code, (obx, 11), LineStatus.FINAL, "line status")
-        found.statuses.append(status)
+    found.statuses.append(status)
     if status is LineStatus.VOID:
         reading.note("line_left_out", obx, 11, f"taken back: {code}")
         return
+    # Before anything else leaves the line out: a danger to life is told though no line shows it.
+    meant = _interpretation(reading, obx)
+    found.critical |= meant in _GRAVE or _is_flagged(reading, obx)
+    if kind in DOCUMENTS:
+        size = len(obx.raw(5))
+        reading.note("document_left_out", obx, 5, f"{kind} of {size} characters")
+        return
     if obx.text(3) is None:
         raise obx.missing(3)
-    found.critical |= _is_flagged(reading, obx)
     found.effective_at = found.effective_at or types.moment(obx, 14, reading.zone)
     value = None
     if status is not LineStatus.ABSENT:
@@ -178,8 +180,9 @@ def _add(reading: Reading, found: Results, obx: Segment) -> None:
     last = found.lines[-1] if found.lines else None
     if last and kind in TEXTS and (last.kind, last.key) == (kind, key):
         last.more += [str(value)] if value is not None else []
+        last.interpretation = _gravest((last.interpretation, meant))
         return
-    found.lines.append(Line(obx, kind, key, value, status, _interpretation(reading, obx)))
+    found.lines.append(Line(obx, kind, key, value, meant))
 
 
 def _is_flagged(reading: Reading, obx: Segment) -> bool:
@@ -191,11 +194,14 @@ def _interpretation(reading: Reading, obx: Segment) -> Interpretation | None:
     table = reading.profile.tables.interpretation
     flags = reading.profile.reports.critical_flags
     codes = [c for v in obx.values(8) if (c := v.text(1)) and c not in flags]
-    found = [reading.meaning(table, c, (obx, 8), None, "interpretation") for c in codes]
-    for grave in _GRAVE:
-        if grave in found:
-            return grave
-    return next((f for f in found if f is not None), None)
+    return _gravest([reading.meaning(table, c, (obx, 8), None, "interpretation") for c in codes])
+
+
+def _gravest(found: Collection[Interpretation | None]) -> Interpretation | None:
+    """What is grave before others; else the first that is not the usual."""
+    told = [f for f in found if f is not None]
+    unusual = [f for f in told if f is not Interpretation.NORMAL]
+    return next((grave for grave in _GRAVE if grave in told), next(iter(unusual or told), None))
 
 
 def _observation(reading: Reading, one: Line, value: Read) -> Observation:
