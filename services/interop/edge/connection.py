@@ -39,6 +39,8 @@ class Limits:
     """Sizes in bytes, times in seconds."""
 
     max_connections: int = 256
+    #: Of those, from one address.
+    max_per_address: int = 32
     #: One message, without its framing. It is held twice while it is handed on.
     max_frame: int = 10 * 1024 * 1024
     #: Of all connections together: unfinished frames and messages in flight.
@@ -50,6 +52,8 @@ class Limits:
     handshake_timeout: float = 10.0
     #: From an answer, or from connecting, to the begin of a message.
     idle_timeout: float = 3_600.0
+    #: Idle for longer, a connection gives way to a new one that finds no place.
+    give_way_after: float = 60.0
     #: From the begin of a message to its end.
     frame_timeout: float = 60.0
     drain_timeout: float = 30.0
@@ -62,26 +66,54 @@ Handle = Callable[[bytes, Peer], Awaitable[bytes]]
 #: Endings that are nobody's fault.
 _QUIET: Final = frozenset({"ended", "idle", "stopping"})
 #: Endings after which it is in vain to wait until the peer has read our answers.
-_ABORT: Final = frozenset({"answers_not_read", "abandoned"})
+_ABORT: Final = frozenset({"answers_not_read", "abandoned", "gave_way"})
 
 
 class Held:
     """Bytes of unfinished frames and messages in flight, of all connections together."""
 
     def __init__(self, limit: int) -> None:
-        self.limit, self.size = limit, 0
+        self.size, self._limit = 0, limit
+        self._by: dict[Connection, int] = {}
+
+    def change(self, connection: Connection, size: int) -> None:
+        """What ``connection`` holds from now on; if that is too much, whoever holds most ends."""
+        self.size += size - self._by.pop(connection, 0)
+        if size:
+            self._by[connection] = size
+        while self.size > self._limit:
+            most = max(self._by, key=self._by.__getitem__)  # of equals, the one that rests longest
+            self.size -= self._by.pop(most)  # now: it gets to know it only later
+            most.end("memory_full")
 
 
 class Connection:
-    """``run`` until it ends; cancel it to end it."""
+    """``run`` until it ends; cancel it, or say why with ``end``, to end it."""
 
     def __init__(self, accepted: socket.socket, peer: Peer, held: Held) -> None:
         self._socket, self._peer, self._all = accepted, peer, held
-        self._held = 0
+        self._task: asyncio.Task[None] | None = None
+        self._told: str | None = None  # by another, why it ends
+        self._idle_since: float | None = None  # None but between messages
         self.in_flight = False  # from a whole message to its answer
         self.last = False  # take no message after this one
 
+    @property
+    def address(self) -> str:
+        return self._peer.address
+
+    def idle(self, now: float) -> float:
+        """For how many seconds it has been between two messages; 0 within one."""
+        return 0.0 if self._idle_since is None else now - self._idle_since
+
+    def end(self, why: str) -> None:
+        """To be called while it runs."""
+        self._told, self._idle_since = why, None
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
     async def run(self, handle: Handle, limits: Limits, tls: ssl.SSLContext | None) -> None:
+        self._task = asyncio.current_task()
         try:
             reader, writer = await self._open(limits, tls)
         except (OSError, EOFError) as error:  # ssl.SSLError is an OSError
@@ -94,11 +126,12 @@ class Connection:
         except (OSError, EOFError) as error:
             ended = type(error).__name__
         except asyncio.CancelledError:
-            ended = "abandoned" if self.in_flight else "stopping"
+            ended = self._told or ("abandoned" if self.in_flight else "stopping")
         except Exception:
             log.exception("mllp_connection_failed", peer=self._peer.address)
         finally:
-            self._hold(0)
+            self._idle_since = None
+            self._all.change(self, 0)
             await _close(writer, 0 if ended in _ABORT else limits.close_timeout)
         level = log.debug if ended in _QUIET else log.warning
         level("mllp_closed", peer=self._peer.address, why=ended)
@@ -130,7 +163,8 @@ class Connection:
         """Read and answer until something ends it: what."""
         now = asyncio.get_running_loop().time
         frames = Frames(limits.max_frame, limits.max_junk)
-        deadline, begun, junk = now() + limits.idle_timeout, False, False
+        self._idle_since = now()
+        deadline, begun, junk = self._idle_since + limits.idle_timeout, False, False
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
@@ -140,14 +174,17 @@ class Connection:
             if not data:
                 return "frame_cut" if begun else "ended"
             messages = frames.feed(data)
-            if not self._hold(frames.held + sum(map(len, messages))):
-                return "memory_full"
+            if messages or frames.open:
+                self._idle_since = None
+            self._all.change(self, frames.held + sum(map(len, messages)))
+            if self._told:
+                return self._told
             for message in messages:
                 if failed := await self._answer(message, writer, handle, limits):
                     return failed
                 if self.last:
                     return "stopping"
-            self._hold(frames.held)
+            self._all.change(self, frames.held)
             if frames.skipped and not junk:  # said once: some do so with every message
                 junk = True
                 log.warning("mllp_junk", peer=self._peer.address, bytes=frames.skipped)
@@ -157,7 +194,8 @@ class Connection:
             if frames.open and (messages or not begun):
                 deadline = now() + limits.frame_timeout
             elif messages:
-                deadline = now() + limits.idle_timeout
+                self._idle_since = now()
+                deadline = self._idle_since + limits.idle_timeout
             begun = frames.open
 
     async def _answer(
@@ -182,12 +220,6 @@ class Connection:
             return "answers_not_read"
         self.in_flight = False
         return None
-
-    def _hold(self, size: int) -> bool:
-        """Whether all connections together may hold what this one does from now on."""
-        self._all.size += size - self._held
-        self._held = size
-        return self._all.size <= self._all.limit
 
 
 async def _close(writer: asyncio.StreamWriter, timeout: float) -> None:

@@ -90,12 +90,12 @@ class MllpServer:
                 await asyncio.sleep(0.1)
                 continue
             await asyncio.sleep(0)  # a flood of connections must not keep the loop to itself
-            if len(self._connections) >= self._limits.max_connections:
+            peer = Peer(str(address[0]), int(address[1]))
+            if not self._place_for(peer, loop.time()):
                 accepted.close()
-                self._count_refused(loop.time())
+                self._count_refused(peer, loop.time())
                 continue
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            peer = Peer(str(address[0]), int(address[1]))
             connection = Connection(accepted, peer, self._held)
             task = asyncio.create_task(
                 connection.run(self._handle, self._limits, self._tls), name="mllp-connection"
@@ -103,8 +103,24 @@ class MllpServer:
             self._connections[task] = connection
             task.add_done_callback(self._connections.pop)
 
-    def _count_refused(self, now: float) -> None:
+    def _place_for(self, peer: Peer, now: float) -> bool:
+        """Whether ``peer`` may connect; one that has long been idle gives way to it."""
+        everybody = list(self._connections.values())
+        its_own = [other for other in everybody if other.address == peer.address]
+        if len(its_own) >= self._limits.max_per_address:
+            in_its_way = its_own
+        elif len(everybody) >= self._limits.max_connections:
+            in_its_way = everybody
+        else:
+            return True
+        longest = max(in_its_way, key=lambda other: other.idle(now))
+        if longest.idle(now) <= self._limits.give_way_after:
+            return False
+        longest.end("gave_way")
+        return True
+
+    def _count_refused(self, peer: Peer, now: float) -> None:
         self._refused += 1
         if now - self._refused_logged >= _LOG_EVERY:
-            log.warning("mllp_connections_full", refused=self._refused)
+            log.warning("mllp_connections_full", refused=self._refused, last=peer.address)
             self._refused, self._refused_logged = 0, now

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_polic
 
 LIMITS = Limits(
     max_connections=400,
+    max_per_address=400,
     max_frame=1024 * 1024,
     frame_timeout=5,
     idle_timeout=5,
@@ -79,10 +80,12 @@ class Place:
         self.receiver, self.server = receiver, server
         self.clients: list[asyncio.StreamWriter] = []
 
-    async def connect(self, tls: ssl.SSLContext | None = None) -> Client:
+    async def connect(
+        self, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1"
+    ) -> Client:
         name = "localhost" if tls else None
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", self.server.port, ssl=tls, server_hostname=name
+            "127.0.0.1", self.server.port, ssl=tls, server_hostname=name, local_addr=(address, 0)
         )
         self.clients.append(writer)
         return reader, writer
@@ -286,6 +289,40 @@ async def test_all_unfinished_messages_together_are_bounded_too() -> None:
         await here.still_serves_others()
 
 
+async def test_who_holds_most_is_closed_and_not_who_happens_to_send_next() -> None:
+    async with place(replace(LIMITS, max_held=2 * 1024 * 1024)) as here:
+        hoarders = [await here.connect() for _ in range(3)]
+        for (_, writer), size in zip(hoarders, (600_000, 800_000, 600_000), strict=True):
+            writer.write(b"\x0b" + b"x" * size)
+        await until(lambda: here.server.held == 2_000_000)
+        innocent = await here.connect()
+        with capture_logs() as logs:
+            assert await asked(innocent, b"y" * 500_000) == b"answer to " + b"y" * 100
+            assert await closed(hoarders[1]) == b""
+            await here.left(3)
+        assert [entry["why"] for entry in logs if entry["event"] == "mllp_closed"] == [
+            "memory_full"
+        ]
+        assert here.server.held == 1_200_000
+        hoarders[0][1].write(b"\x1c\r")
+        assert await answered(hoarders[0]) == b"answer to " + b"x" * 100
+
+
+async def test_who_holds_most_is_closed_while_its_message_is_handled_too() -> None:
+    async with place(replace(LIMITS, max_held=1024 * 1024)) as here:
+        here.receiver.let_go.clear()
+        large, small = await here.connect(), await here.connect()
+        large[1].write(framed(b"x" * 900_000))
+        await here.receiver.came.wait()
+        with capture_logs() as logs:
+            small[1].write(framed(b"y" * 300_000))
+            assert await closed(large) == b""
+        assert "memory_full" in [entry.get("why") for entry in logs]
+        here.receiver.let_go.set()
+        assert await answered(small) == b"answer to " + b"y" * 100
+        await here.still_serves_others()
+
+
 async def test_a_large_message_is_taken_whole() -> None:
     async with place() as here:
         message = b"x" * LIMITS.max_frame
@@ -315,6 +352,71 @@ async def test_connections_beyond_the_limit_are_closed_at_once_and_the_others_st
         first[0][1].close()
         await here.left(19)
         await here.still_serves_others()
+
+
+async def test_one_address_does_not_take_the_places_of_the_others() -> None:
+    async with place(replace(LIMITS, max_per_address=4)) as here:
+        first = [await here.connect(address="127.0.0.2") for _ in range(4)]
+        with capture_logs() as logs:
+            for _ in range(20):
+                assert await closed(await here.connect(address="127.0.0.2")) == b""
+        full = [entry for entry in logs if entry["event"] == "mllp_connections_full"]
+        assert 1 <= len(full) < 20
+        assert {entry["last"] for entry in full} == {"127.0.0.2"}
+        await here.still_serves_others()
+        for client in first:
+            assert await asked(client, b"m") == b"answer to m"
+        first[0][1].close()
+        await here.left(3)
+        assert await asked(await here.connect(address="127.0.0.2"), b"m") == b"answer to m"
+
+
+async def test_who_has_been_idle_longest_gives_way_to_who_finds_no_place() -> None:
+    async with place(replace(LIMITS, max_connections=3, give_way_after=0.5)) as here:
+        longest, idle, recent = [await here.connect() for _ in range(3)]
+        assert await asked(idle, b"m") == b"answer to m"
+        await asyncio.sleep(0.6)
+        assert await asked(recent, b"m") == b"answer to m"
+        with capture_logs() as logs:
+            new = await here.connect()
+            assert await asked(new, b"m") == b"answer to m"
+            assert await closed(longest) == b""
+            newer = await here.connect()
+            assert await asked(newer, b"m") == b"answer to m"
+            assert await closed(idle) == b""
+            assert await closed(await here.connect()) == b""  # nobody is idle for long enough
+        assert [entry["why"] for entry in logs if entry["event"] == "mllp_closed"] == [
+            "gave_way",
+            "gave_way",
+        ]
+        for client in (recent, new, newer):
+            assert await asked(client, b"m") == b"answer to m"
+
+
+async def test_nobody_gives_way_in_the_middle_of_a_message() -> None:
+    async with place(replace(LIMITS, max_connections=2, give_way_after=0.1)) as here:
+        here.receiver.let_go.clear()
+        half, handled = await here.connect(), await here.connect()
+        handled[1].write(framed(b"handled"))
+        half[1].write(b"\x0bha")
+        await here.receiver.came.wait()
+        await until(lambda: here.server.held == len(b"handled") + len(b"ha"))
+        await asyncio.sleep(0.2)
+        assert await closed(await here.connect()) == b""
+        here.receiver.let_go.set()
+        half[1].write(b"lf\x1c\r")
+        assert await answered(half) == b"answer to half"
+        assert await answered(handled) == b"answer to handled"
+
+
+async def test_at_the_limit_of_an_address_only_its_own_give_way() -> None:
+    async with place(replace(LIMITS, max_per_address=1, give_way_after=0.1)) as here:
+        other = await here.connect(address="127.0.0.2")
+        old = await here.connect()
+        await asyncio.sleep(0.2)
+        assert await asked(await here.connect(), b"m") == b"answer to m"
+        assert await closed(old) == b""
+        assert await asked(other, b"m") == b"answer to m"
 
 
 async def test_a_sender_that_never_reads_its_answers_is_left_and_the_others_are_served() -> None:
