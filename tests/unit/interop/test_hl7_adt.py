@@ -109,6 +109,14 @@ def test_who_has_died_did_not_go_home() -> None:
     assert found.disposition is Disposition.DECEASED and found.patient.deceased
 
 
+def test_a_sign_of_death_that_the_profile_does_not_believe_ends_no_discharge_in_death() -> None:
+    by = profile(deaths=False)
+    found = discharge(pid(f30="Y"), pv1(f36=""), by=by)
+    assert found.disposition is Disposition.OTHER and not found.patient.deceased
+    assert "death_not_told" in codes(mapped("ADT^A03", pid(f30="Y"), pv1(), by=by))
+    assert discharge(pid(f30="Y"), pv1(f36="20"), by=by).disposition is Disposition.DECEASED
+
+
 def test_a_diagnosis_in_another_system_needs_a_table() -> None:
     stroke = segment("DG1", f3="422504002^Ischemic stroke^SCT", f6="F")
     assert "diagnosis_left_out" in codes(mapped("ADT^A03", pid(), pv1(), stroke))

@@ -193,7 +193,7 @@ class Profile(_Part):
         "PV1-3",
         "PV1-10",
     )
-    #: Whether PID-30 (death indicator) tells of the death, besides what the message is about.
+    #: Whether PID-30 (death indicator) is believed; PV1-36 (disposition) is, either way.
     deaths: bool = False
     defaults: Defaults = Defaults()
     guardians: Guardians

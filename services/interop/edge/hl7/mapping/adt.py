@@ -76,9 +76,6 @@ def _links(reading: Reading, patient: people.Person, at: datetime) -> Iterator[E
 def _death(reading: Reading, pid: Segment, patient: people.Person) -> Iterator[Event]:
     if not patient.deceased:
         return
-    if not reading.profile.deaths:
-        reading.note("death_not_told", pid, 30, "the profile takes no deaths from here")
-        return
     at = reading.moment(((pid, 29), (reading.message.header, 7)))
     yield PatientDeceased(patient_id=patient.patient_id, deceased_at=at)
 

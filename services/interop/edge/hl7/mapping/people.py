@@ -69,9 +69,17 @@ def person(reading: Reading, pid: Segment) -> Person:
         language=tables.language.codes.get(language) if language else None,
         birth_date=born.date,
         gender=gender,
-        deceased=(pid.text(30) or "").upper() == _YES,
+        deceased=_has_died(reading, pid),
         left_out=_left_out(pid),
     )
+
+
+def _has_died(reading: Reading, pid: Segment) -> bool:
+    if (pid.text(30) or "").upper() != _YES:
+        return False
+    if not reading.profile.deaths:
+        reading.note("death_not_told", pid, 30, "the profile takes no deaths from here")
+    return reading.profile.deaths
 
 
 def _left_out(pid: Segment) -> frozenset[str]:
