@@ -80,6 +80,10 @@ test-failure: setup ## The same while parts are killed and fed with garbage
 soak: setup ## The long ones: full kill matrix, long fuzzing (hours)
 	$(PY) -m pytest tests -m soak $(ARGS)
 
+.PHONY: interop-report
+interop-report: setup ## What becomes of HL7 v2 messages: DIR=… (its *.hl7, through the real port)
+	$(PY) -m scripts.interop_report $(if $(DIR),"$(DIR)")
+
 .PHONY: bench lock
 bench: ## Benchmarks; the figures go to docs/performance.md
 	@scripts/bootstrap bench

@@ -46,8 +46,9 @@ class Sender:
 
 
 def _read(raw: bytes) -> Acknowledgement:
-    text = raw.decode()
-    segments = [line.split("|") for line in text.split("\r") if line]
+    """The answer has the sender's separators and character set; we need no more than ASCII."""
+    text = raw.decode(errors="replace")
+    segments = [line.split(text[3:4]) for line in text.split("\r") if line]
     msa = next(s for s in segments if s[0] == "MSA")
-    errors = tuple("|".join(s) for s in segments if s[0] == "ERR")
+    errors = tuple(text[3:4].join(s) for s in segments if s[0] == "ERR")
     return Acknowledgement(msa[1], msa[2] if len(msa) > 2 else "", errors, text)

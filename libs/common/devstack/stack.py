@@ -180,7 +180,7 @@ class Stack:
         return self.start_program(services.page(self.folder, self.ports, told), wait=wait)
 
     def start_services(self, *names: str) -> None:
-        """Collections, then all of them at once (all five if none is named)."""
+        """Collections, then all of them at once (all of them if none is named)."""
         wanted = names or tuple(SERVICES)
         self.migrate(*wanted)
         for name in wanted:
