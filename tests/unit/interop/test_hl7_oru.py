@@ -114,9 +114,27 @@ def test_a_report_without_any_status_is_refused() -> None:
 
 
 def test_each_group_is_a_report_and_none_takes_anothers_number() -> None:
-    found = read(obr(), obx(), obr(f4="58410-2^血常规^LN"), obx(), obr(), obx())
+    found = read(obr(), obx(), obr(f4="58410-2^血常规^LN"), obx(), obr(f3="L1^IMM"), obx())
     ids = [event.report_id for event in found.events]  # type: ignore[attr-defined]
-    assert ids == ["L1:24323-8", "L1:58410-2", "L1:24323-8:2"]
+    assert ids == ["L1:24323-8", "L1:58410-2", "L1@IMM:24323-8"]
+    pairs = (("a:b", "c"), ("a", "b:c"), ("a\\R\\3ab", "c"), ("a@b", "c"), ("a^b", "c"))
+    joined = read(*(one for order, code in pairs for one in (obr(f3=order, f4=code), obx())))
+    assert len({event.report_id for event in joined.events}) == len(pairs)  # type: ignore[attr-defined]
+
+
+def test_two_reports_that_nothing_tells_apart_are_refused() -> None:
+    assert refusal("ORU^R01", pid(), obr(), obx(), obr(), obx()) == ("OBR", 3, 102)
+    without = obr(f2="P1", f3="")
+    assert refusal("ORU^R01", pid(), without, obx(), without, obx()) == ("OBR", 2, 102)
+    assert len(read(obr(f25="O"), obr(f25="O"), obr(), obx()).events) == 1
+
+
+def test_a_specimen_tells_reports_apart_where_the_profile_says_so() -> None:
+    by = profile(reports={"id_with_specimen": True})
+    two = (obr(), obx(), "SPM|1|S1", obr(), obx(), "SPM|1|P9^S2&LAB")
+    ids = [event.report_id for event in read(*two, by=by).events]  # type: ignore[attr-defined]
+    assert ids == ["L1:24323-8:S1", "L1:24323-8:S2"]
+    assert refusal("ORU^R01", pid(), *two) == ("OBR", 3, 102)
 
 
 def test_without_the_fillers_number_the_placers_names_the_report() -> None:

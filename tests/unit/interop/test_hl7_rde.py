@@ -49,7 +49,7 @@ def refused(*segments: str, by: Profile | None = None) -> tuple[str, int, int]:
 def test_a_prescription_says_what_how_much_how_long_by_whom() -> None:
     diagnosis = segment("DG1", f3="I10^高血压^I10")
     found = issued(diagnosis, orc(), rxe(f6="TAB^片", f25="5", f26="mg"), tq1())
-    assert (found.prescription_id, found.patient_id) == ("RX1", "100")
+    assert (found.prescription_id, found.patient_id) == ("RX1:C08CA01", "100")
     assert found.medication == Medication(
         code="C08CA01",
         name="苯磺酸氨氯地平片",
@@ -148,11 +148,36 @@ def test_without_instructions_amount_and_frequency_are_put_in_words() -> None:
 
 
 def test_each_medicine_is_a_prescription_of_its_own() -> None:
-    found = read(orc(), rxe(f15="CF1"), tq1(), orc(), rxe(f15="CF1"), tq1())
-    ids = [event.prescription_id for event in found.events]  # type: ignore[attr-defined]
-    assert ids == ["RX1", "RX1:2"]
+    other = rxe(f2="N03AG01^丙戊酸钠^ATC")
+    found = read(orc(), rxe(), tq1(), orc(), other, tq1(), orc(f2="RX1^PHA"), other, tq1())
+    assert ids(found) == ["RX1:C08CA01", "RX1:N03AG01", "RX1@PHA:N03AG01"]
     by_prescription = issued(orc(f2=""), rxe(f15="CF1"), tq1())
-    assert by_prescription.prescription_id == "CF1"
+    assert by_prescription.prescription_id == "CF1:C08CA01"
+
+
+def ids(found: Mapped) -> list[str]:
+    return [event.prescription_id for event in found.events]  # type: ignore[attr-defined]
+
+
+def test_a_medicine_is_stopped_by_the_id_that_it_was_issued_by() -> None:
+    other = rxe(f2="N03AG01^丙戊酸钠^ATC")
+    both = ids(read(orc(), rxe(), tq1(), orc(), other, tq1()))
+    assert ids(read(orc("DC"), other)) == both[1:]
+    assert ids(read(orc("DC"), "RXO|C08CA01^^ATC")) == both[:1]
+    assert refused(orc("DC")) == ("RXE", 0, 100), "which of the two?"
+    assert refused(orc("DC"), rxe(f2="")) == ("RXE", 2, 101)
+
+
+def test_two_medicines_that_nothing_tells_apart_are_refused() -> None:
+    assert refused(orc(), rxe(), tq1(), orc(), rxe(), tq1()) == ("ORC", 2, 102)
+
+
+def test_where_an_orders_number_is_one_medicines_it_is_enough() -> None:
+    by = profile(prescriptions={"number_is_enough": True})
+    assert ids(read(orc(), rxe(), tq1(), by=by)) == ids(read(orc("DC"), by=by)) == ["RX1"]
+    other = rxe(f2="N03AG01^丙戊酸钠^ATC")
+    assert refused(orc(), rxe(), tq1(), orc(), other, tq1(), by=by) == ("ORC", 2, 102)
+    assert ids(read(orc(f2=""), rxe(f15="CF1"), tq1(), by=by)) == ["CF1:C08CA01"]
 
 
 @pytest.mark.parametrize(

@@ -131,10 +131,21 @@ class Reports(_Part):
 
     #: Before OBR-3, where several laboratories count from 1.
     id_prefix: str = ""
+    #: Whether the specimen (SPM-2) stands in a report's id: only where every message on the
+    #: report has it, as a report that comes without it would be another one.
+    id_with_specimen: bool = False
     #: OBX-3 of lines that are the finding in words, not one of its values.
     conclusion_codes: frozenset[str] = frozenset()
     #: OBX-8 that mean danger to life, besides those of table 0078.
     critical_flags: frozenset[str] = frozenset()
+
+
+class Prescriptions(_Part):
+    """How prescriptions are told apart."""
+
+    #: Whether an order's number (ORC-2) is one medicine's alone. Else the drug's code stands in
+    #: the prescription's id, and an order that stops one has to name it, too.
+    number_is_enough: bool = False
 
 
 class Systems(_Part):
@@ -198,6 +209,7 @@ class Profile(_Part):
     defaults: Defaults = Defaults()
     guardians: Guardians
     reports: Reports = Reports()
+    prescriptions: Prescriptions = Prescriptions()
     systems: Systems = Systems()
     tables: Tables
 

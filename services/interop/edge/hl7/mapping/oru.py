@@ -26,6 +26,7 @@ from services.interop.edge.hl7.mapping.reading import (
     as_code,
     as_id,
     line,
+    numbered,
 )
 from services.interop.edge.hl7.mapping.visit import visit_number
 from services.interop.edge.hl7.message import Group, Segment
@@ -71,8 +72,10 @@ def the_patient(reading: Reading) -> Segment:
 def _report(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> Event | None:
     obr, found = group.head, results.read(reading, group)
     status = _status(reading, obr, found.statuses)
-    report_id = ids.of(_report_id(reading, obr))
+    report_id = _report_id(reading, group)
     issued = reading.moment(((obr, 22), (reading.message.header, 7)))
+    if status in WITHDRAWN | READY | CORRECTED:
+        ids.of(report_id, obr, 3 if obr.text(3) else 2)
     if status in WITHDRAWN:
         return ReportWithdrawn(report_id=report_id, patient_id=patient_id, withdrawn_at=issued)
     if status not in READY | CORRECTED:
@@ -125,16 +128,18 @@ def _status(reading: Reading, obr: Segment, lines: Collection[LineStatus | None]
     return ReportStatus.CORRECTED if LineStatus.CORRECTED in live else ReportStatus.FINAL
 
 
-def _report_id(reading: Reading, obr: Segment) -> str:
+def _report_id(reading: Reading, group: Group) -> str:
     """The filler's number and what was asked for: many laboratories give all that is done
-    on one specimen the same number."""
+    on one specimen the same number. By the profile the specimen, too."""
+    obr, rule = group.head, reading.profile.reports
     number = 3 if obr.text(3) else 2
-    order = obr.text(number)
-    if order is None:
+    if obr.text(number) is None:
         raise obr.missing(3, "neither the filler's nor the placer's order number")
     if number == 2:
         reading.note("placer_number", obr, 3, "no filler's number: the placer's (OBR-2)")
-    return as_id(f"{reading.profile.reports.id_prefix}{order}:{obr.need(4)}", obr, number)
+    spm = group.first("SPM") if rule.id_with_specimen else None
+    specimen = (spm.text(2, 2) or spm.text(2)) if spm is not None else None
+    return numbered(obr, number, obr.need(4), specimen, prefix=rule.id_prefix)
 
 
 def _code(reading: Reading, obr: Segment) -> str:

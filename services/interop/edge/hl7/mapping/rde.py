@@ -27,6 +27,7 @@ from services.interop.edge.hl7.mapping.reading import (
     as_code,
     as_id,
     line,
+    numbered,
     shown,
 )
 from services.interop.edge.hl7.message import Group, Segment
@@ -58,7 +59,7 @@ def _order(
     if meant is OrderControl.UNUSED:
         reading.note("not_used", orc, 1, f"{control[:8]} gives no event")
         return
-    id = ids.of(_prescription_id(group))
+    id = _prescription_id(reading, group, ids)
     at = reading.moment(((orc, 9), (orc, 15), (reading.message.header, 7)))
     if meant is OrderControl.STOPPED:
         by = orc.text(12)
@@ -84,14 +85,27 @@ def _order(
     )
 
 
-def _prescription_id(group: Group) -> str:
-    """The order's number, which is one medicine's; a prescription's (RXE-15) may be several's."""
+def _prescription_id(reading: Reading, group: Group, ids: Distinct) -> str:
+    """The order's number and the sender's code of the drug; by the profile the order's number
+    alone, if each is one medicine's. A prescription's (RXE-15) may always be several's."""
     rxe = group.first("RXE")
     for segment, number in ((group.head, 2), (group.head, 3), (rxe, 15)):
-        text = segment.text(number) if segment is not None else None
-        if segment is not None and text is not None:
-            return as_id(text, segment, number)
+        if segment is None or segment.text(number) is None:
+            continue
+        alone = reading.profile.prescriptions.number_is_enough and segment is not rxe
+        drug = None if alone else _drug(group)
+        return ids.of(numbered(segment, number, drug), segment, number)
     raise group.head.missing(2, "no order number")
+
+
+def _drug(group: Group) -> str:
+    """The sender's own code, whatever our tables make of it now or next year."""
+    for name, number in (("RXE", 2), ("RXO", 1)):
+        segment = group.first(name)
+        coded = next(types.codings(segment.value(number)), None) if segment is not None else None
+        if coded is not None:
+            return coded.code
+    raise group.need("RXE").missing(2)
 
 
 def _medication(reading: Reading, rxe: Segment) -> Medication:

@@ -27,6 +27,8 @@ AHEAD: Final = timedelta(minutes=5)
 _MOST_NOTES: Final = 100
 _SHORT: Final = re.compile(r"[A-Za-z0-9._-]{1,8}", re.ASCII)
 _NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9._:@-]")
+#: Of an id made of parts: what joins them stands in none of them.
+_NOT_IN_PART: Final = re.compile(r"[^A-Za-z0-9._-]")
 _NOT_IN_CODE: Final = re.compile(r"[\s/|~]")
 
 
@@ -177,7 +179,10 @@ def _is_of(value: Value, authorities: tuple[str, ...]) -> bool:
 def as_id(text: str, segment: Segment, number: int) -> str:
     """``text`` as an id of the platform: what may not stand there becomes ``~`` and its
     bytes in hexadecimal, so that two never become one."""
-    found = _NOT_IN_ID.sub(lambda m: _hex(m[0]), text[:129])
+    return _checked(_escaped(_NOT_IN_ID, text), segment, number)
+
+
+def _checked(found: str, segment: Segment, number: int) -> str:
     if found[:1] and not found[0].isalnum():
         found = f"0~~{found}"
     if not found or len(found) > 128:
@@ -187,10 +192,15 @@ def as_id(text: str, segment: Segment, number: int) -> str:
 
 def as_code(text: str, segment: Segment, number: int) -> str:
     """``text`` as a code, by the same rule."""
-    found = _NOT_IN_CODE.sub(lambda m: _hex(m[0]), text[:65])
+    found = _escaped(_NOT_IN_CODE, text)
     if not found or len(found) > 64:
         raise segment.refused(number, ErrorCode.DATA_TYPE, "no code of 1 to 64 characters")
     return found
+
+
+def _escaped(unwanted: re.Pattern[str], text: str) -> str:
+    # Longer than any id or code may be, in any case: no need to escape all of it.
+    return unwanted.sub(lambda m: _hex(m[0]), text[:129])
 
 
 def _hex(char: str) -> str:
@@ -205,15 +215,33 @@ def line(text: str | None, limit: int = 256) -> str | None:
     return (one if len(one) <= limit else f"{one[: limit - 1]}…") or None
 
 
+def numbered(segment: Segment, number: int, *content: str | None, prefix: str = "") -> str:
+    """The order number (EI) in a field as an id, with its namespace if it has one and what
+    else of the content tells apart what senders give one number. Never the position: another
+    message, with less or more in it, must find the same thing by the same id."""
+    namespace = segment.text(number, 2)
+    order = _part(segment.need(number)) + (f"@{_part(namespace)}" if namespace else "")
+    parts = [order, *(_part(c) for c in content if c)]
+    return _checked(_escaped(_NOT_IN_ID, prefix) + ":".join(parts), segment, number)
+
+
+def _part(text: str) -> str:
+    return _escaped(_NOT_IN_PART, text)
+
+
 class Distinct:
-    """Ids within one message: senders give several orders one number."""
+    """Ids within one message. Two things by one id would be one to all who read of them: the
+    message is refused, as no guess which is which would hold in the next one."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, int] = {}
+        self._seen: set[str] = set()
 
-    def of(self, id: str) -> str:
-        self._seen[id] = self._seen.get(id, 0) + 1
-        return id if self._seen[id] == 1 else f"{id}:{self._seen[id]}"
+    def of(self, id: str, segment: Segment, number: int) -> str:
+        if id in self._seen:
+            text = "stands twice in the message, and nothing tells the two apart"
+            raise segment.refused(number, ErrorCode.DATA_TYPE, text)
+        self._seen.add(id)
+        return id
 
 
 __all__ = [
@@ -226,5 +254,6 @@ __all__ = [
     "as_id",
     "derived_id",
     "line",
+    "numbered",
     "shown",
 ]
