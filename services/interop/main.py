@@ -44,7 +44,9 @@ async def serve_mllp(runtime: Runtime) -> None:
         runtime.policy, runtime.commands, runtime.ports, settings.interop_hospital
     )
     limits = Limits(
-        max_connections=settings.mllp_max_connections, max_frame=settings.mllp_max_frame
+        max_connections=settings.mllp_max_connections,
+        max_per_address=settings.mllp_max_per_address,
+        max_frame=settings.mllp_max_frame,
     )
     tls = None
     if settings.mllp_tls_cert is not None:

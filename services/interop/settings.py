@@ -16,6 +16,9 @@ class Settings(CommonSettings):
     mllp_port: int = Field(2575, ge=0, le=65_535, description="IANA's for HL7; 0: no MLLP")
     mllp_max_frame: int = Field(10 * 1024 * 1024, ge=1_024, description="bytes of one message")
     mllp_max_connections: int = Field(256, ge=1)
+    mllp_max_per_address: int = Field(
+        32, ge=1, description="connections; more for an interface engine or a TLS proxy"
+    )
     mllp_tls_cert: Path | None = Field(None, description="PEM; with it MLLP speaks TLS only")
     mllp_tls_key: Path | None = None
     mllp_tls_client_ca: Path | None = Field(
