@@ -179,6 +179,31 @@ def test_a_merge_leaves_an_alias_for_each_patient_that_goes() -> None:
     assert refusal("ADT^A40", EVN, pid()) == ("MRG", 0, 100)
 
 
+@pytest.mark.parametrize(
+    ("kept", "gone", "pair"),
+    [
+        ("100^^^EMPI^PI~7^^^LX^MR", "200^^^EMPI^PI", None),  # known by MR
+        ("100^^^EMPI^PI~7^^^LX^MR", "200^^^EMPI^PI~8^^^LX^MR", ("8", "7")),
+        ("100^^^EMPI^PI", "200^^^EMPI^PI", ("200", "100")),
+        ("100^^^EMPI^PI", "200^^^^PI", ("200", "100")),
+        ("100^^^EMPI^PI", "200^^^LAB^PI", None),
+        ("100^^^&1.2.3&ISO^PI", "200^^^&1.2.4&ISO^PI", None),
+        ("100^^^EMPI^PI", "200^^^EMPI^MR", None),
+        ("100^^^EMPI^PI", "200", None),
+    ],
+)
+def test_a_number_is_merged_only_into_one_of_its_own_kind(
+    kept: str, gone: str, pair: tuple[str, str] | None
+) -> None:
+    segments = (EVN, pid(f3=kept), segment("MRG", f1=gone))
+    if pair is None:
+        assert refusal("ADT^A40", *segments) == ("MRG", 1, 204)
+        return
+    (event,) = mapped("ADT^A40", *segments).events
+    assert isinstance(event, PatientMerged)
+    assert (event.patient_id, event.survivor_id) == pair
+
+
 def test_a_death_is_told_only_where_the_profile_says_so() -> None:
     dead = pid(f29="20261119", f30="Y")
     assert codes(mapped("ADT^A08", EVN, dead, by=profile(deaths=False))) == {"death_not_told"}

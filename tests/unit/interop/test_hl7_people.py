@@ -72,6 +72,40 @@ def test_the_patients_identifier_is_the_profiles_choice(
         assert mapped("ADT^A08", *segments, by=by).patient_id == patient
 
 
+@pytest.mark.parametrize("repetition", ["7^^^LAB", "7", "7^^^LAB^VN", "7^^^LAB^LR~8^^^X^XX"])
+def test_by_default_a_number_of_another_kind_is_no_patients(repetition: str) -> None:
+    assert refusal("ADT^A08", EVN, pid(f3=repetition)) == ("PID", 3, 204)
+    guessing = profile(patient={"otherwise_first": True})
+    assert mapped("ADT^A08", EVN, pid(f3=repetition), by=guessing).patient_id == "7"
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "11010519491231002X",  # GB 11643's own example
+        "11010519491231002x",
+        "110105 19491231 002X",
+        "110105194912310021",  # a wrong check digit, a day of birth
+        "110105194913310021",  # no such day, the right check digit
+    ],
+)
+def test_an_identity_cards_number_is_no_id_by_whatever_type_it_comes(number: str) -> None:
+    for by in (profile(), profile(patient={"otherwise_first": True})):
+        for kind in ("MR", "PI"):
+            written = f"{number}^^^EMPI^{kind}"
+            assert refusal("ADT^A08", EVN, pid(f3=written), by=by) == ("PID", 3, 204)
+    found = mapped("ADT^A08", EVN, pid(f3=f"{number}^^^EMPI^MR~77^^^EMPI^PI"))
+    assert (found.patient_id, codes(found)) == ("77", {"identity_number"})
+    mother = segment("NK1", f2="样例^乙", f3="MTH", f33=f"{number}^^^^PI")
+    linked = mapped("ADT^A28", EVN, BORN_2020, mother)
+    assert "guardian_id_derived" in codes(linked)
+
+
+def test_a_long_number_that_is_no_identity_cards_is_an_id() -> None:
+    for number in ("110105194913310020", "2026112000000012345", "1101051949123100A"):
+        assert mapped("ADT^A08", EVN, pid(f3=f"{number}^^^^MR")).patient_id == number
+
+
 def test_two_identifiers_never_become_one() -> None:
     written = ("a b", "a\\R\\20b", "a_b", "#1")
     ids = [mapped("ADT^A08", EVN, pid(f3=f"{i}^^^^MR")).patient_id for i in written]

@@ -79,6 +79,8 @@ class Identifier(_Part):
     authorities: tuple[str, ...] = ()
     #: Never taken, not even for want of another: an id is part of keys and addresses.
     never: tuple[str, ...] = ()
+    #: For a sender whose identifiers are all of one kind, whatever it calls them: of two kinds
+    #: the first is now one, now the other.
     otherwise_first: bool = False
 
 

@@ -21,9 +21,9 @@ from libs.common.events import (
 )
 from services.interop.edge.hl7.mapping import people
 from services.interop.edge.hl7.mapping.discharge import discharged
-from services.interop.edge.hl7.mapping.reading import Mapped, Reading
+from services.interop.edge.hl7.mapping.reading import Mapped, Reading, as_id
 from services.interop.edge.hl7.mapping.visit import encounter_id
-from services.interop.edge.hl7.message import Segment
+from services.interop.edge.hl7.message import Segment, Value
 from services.interop.edge.hl7.refused import ErrorCode
 
 #: Stands in a ``DischargeCancelled`` until the stay's last discharge has been looked up.
@@ -117,12 +117,24 @@ def merged(reading: Reading) -> Mapped:
     at = _happened(reading)
     for group in reading.message.groups("PID"):
         mrg = group.need("MRG")
-        survivor, gone = reading.patient_id(group.head), reading.patient_id(mrg, 1)
+        kept, going = reading.patient(group.head), reading.patient(mrg, 1)
+        if not _are_of_one_kind(kept, going):
+            text = "not of the type and authority by which the profile knows the patient in PID-3"
+            raise mrg.refused(1, ErrorCode.UNKNOWN_KEY, text)
+        survivor = as_id(kept.text() or "", group.head, 3)
+        gone = as_id(going.text() or "", mrg, 1)
         if survivor == gone:
             raise mrg.refused(1, ErrorCode.DATA_TYPE, "a patient is not merged with itself")
         events.append(PatientMerged(patient_id=gone, survivor_id=survivor, merged_at=at))
     first = reading.message.need("PID")
     return Mapped(tuple(events), reading.patient_id(first))
+
+
+def _are_of_one_kind(one: Value, other: Value) -> bool:
+    """Else one number of a laboratory's would become the alias of another patient's. Who names
+    no authority means the usual one."""
+    authorities = (one.text(4) or one.text(4, 2), other.text(4) or other.text(4, 2))
+    return one.text(5) == other.text(5) and (None in authorities or len({*authorities}) == 1)
 
 
 TRIGGERS: Final[Mapping[str, Callable[[Reading], Mapped]]] = {

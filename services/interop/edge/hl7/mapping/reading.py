@@ -27,6 +27,7 @@ AHEAD: Final = timedelta(minutes=5)
 _MOST_NOTES: Final = 100
 _SHORT: Final = re.compile(r"[A-Za-z0-9._-]{1,8}", re.ASCII)
 _NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9._:@-]")
+_IDENTITY: Final = re.compile(r"\d{6}(\d{4})(\d{2})(\d{2})\d{3}[\dXx]", re.ASCII)
 #: Of an id made of parts: what joins them stands in none of them.
 _NOT_IN_PART: Final = re.compile(r"[^A-Za-z0-9._-]")
 _NOT_IN_CODE: Final = re.compile(r"[\s/|~]")
@@ -117,24 +118,41 @@ class Reading:
 
     def identifier(self, segment: Segment, number: int, rule: Identifier) -> str | None:
         """The identifier in a CX field by ``rule``; ``None`` if it has none."""
-        values = [v for v in segment.values(number) if v.text(1) is not None]
-        allowed = [v for v in values if (v.text(5) or "") not in rule.never]
+        found = self.chosen(segment, number, rule)
+        return None if found is None else as_id(found.text(1) or "", segment, number)
+
+    def chosen(self, segment: Segment, number: int, rule: Identifier) -> Value | None:
+        """The repetition of a CX field that is the identifier by ``rule``."""
+        allowed: list[Value] = []
+        for value in segment.values(number):
+            id = value.text(1)
+            if id is None or (value.text(5) or "") in rule.never:
+                continue
+            if _is_identity_number(id):
+                text = "shaped like an identity card's number: passed over"
+                self.note("identity_number", segment, number, text)
+                continue
+            allowed.append(value)
         for kind in rule.types or (None,):
             for value in allowed:
                 if kind in (None, value.text(5)) and _is_of(value, rule.authorities):
-                    return as_id(value.text(1) or "", segment, number)
+                    return value
         if allowed and rule.otherwise_first:
             self.note("identifier_guessed", segment, number, "none of the profile's: the first")
-            return as_id(allowed[0].text(1) or "", segment, number)
+            return allowed[0]
         return None
 
-    def patient_id(self, segment: Segment, number: int = 3) -> str:
-        found = self.identifier(segment, number, self.profile.patient)
+    def patient(self, segment: Segment, number: int = 3) -> Value:
+        """The repetition that names the patient; :class:`Refused` if none does."""
+        found = self.chosen(segment, number, self.profile.patient)
         if found is None:
             text = "no identifier that is a patient's by the sender's profile"
             code = ErrorCode.UNKNOWN_KEY if segment.values(number) else None
             raise segment.refused(number, code or ErrorCode.REQUIRED_FIELD_MISSING, text)
         return found
+
+    def patient_id(self, segment: Segment, number: int = 3) -> str:
+        return as_id(self.patient(segment, number).text(1) or "", segment, number)
 
     def department(self) -> Department | None:
         """Where PV1 says that the patient is, else the profile's default."""
@@ -170,6 +188,22 @@ def shown(code: str) -> str:
 
 def _department(of: DepartmentOf) -> Department:
     return Department(code=of.code, name=of.name)
+
+
+def _is_identity_number(text: str) -> bool:
+    """18 characters as on an identity card (GB 11643), whatever type the sender gives them:
+    right in the check digit or with a day of birth in their place."""
+    found = _IDENTITY.fullmatch(re.sub(r"[\s-]", "", text[:40]))
+    if found is None:
+        return False
+    digits = [10 if char in "Xx" else int(char) for char in found[0]]
+    if sum(d * pow(2, 17 - n, 11) for n, d in enumerate(digits)) % 11 == 1:
+        return True
+    year, month, day = int(found[1]), int(found[2]), int(found[3])
+    try:
+        return date(year, month, day).year in range(1850, 2100)
+    except ValueError:
+        return False
 
 
 def _is_of(value: Value, authorities: tuple[str, ...]) -> bool:
