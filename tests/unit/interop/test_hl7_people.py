@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+
 import pytest
 
 from libs.common.events import GuardianLinked, Relationship
@@ -32,13 +34,51 @@ def test_a_childs_guardians_come_with_the_discharge_and_an_adults_kin_does_not()
     assert discharge(pid(), pv1(), MOTHER).guardians == ()
 
 
-def test_who_is_a_child_is_asked_for_the_day_that_the_message_is_about() -> None:
-    teenager = pid(f7="20081121")  # eighteen the day after leaving
-    assert len(discharge(teenager, pv1(), MOTHER).guardians) == 1
-    assert discharge(pid(f7="20081120"), pv1(), MOTHER).guardians == ()
-    kind = message("ADT^A03", teenager, pv1(), MOTHER)
-    earlier = map_message(kind, profile(), ZONE, NOW, lambda _day: 14)
-    assert earlier.events[0].guardians == ()  # type: ignore[attr-defined]
+def test_who_is_a_child_is_asked_for_the_day_that_the_message_is_about_and_for_today() -> None:
+    left, today = date(2026, 11, 20), date(2026, 11, 26)
+    assert len(discharge(pid(f7="20081127"), pv1(), MOTHER).guardians) == 1
+    assert discharge(pid(f7="20081126"), pv1(), MOTHER).guardians == (), "came of age today"
+    child = message("ADT^A03", pid(f7="20081127"), pv1(), MOTHER)
+    for day in (left, today):
+        ages = {left: 18, today: 18, day: 14}
+        found = map_message(child, profile(), ZONE, NOW, ages.__getitem__)
+        assert found.events[0].guardians == ()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("born", "relationship", "ends", "until"),
+    [
+        ("20200305", "MTH", "", datetime(2038, 3, 4, 16, tzinfo=UTC)),
+        ("20200229", "MTH", "", datetime(2038, 2, 28, 16, tzinfo=UTC)),  # 1 March
+        ("20200305", "MTH", "20301231", datetime(2030, 12, 30, 16, tzinfo=UTC)),
+        ("20200305", "MTH", "20501231", datetime(2038, 3, 4, 16, tzinfo=UTC)),
+        ("20200305", "GRD", "", None),
+        ("19680412", "GRD", "20301231", datetime(2030, 12, 30, 16, tzinfo=UTC)),
+    ],
+)
+def test_a_link_ends_with_its_date_and_at_the_latest_when_the_child_comes_of_age(
+    born: str, relationship: str, ends: str, until: datetime | None
+) -> None:
+    guardian = segment("NK1", f2="样例^乙", f3=relationship, f9=ends)
+    link = mapped("ADT^A28", EVN, pid(f7=born), guardian).events[1]
+    assert isinstance(link, GuardianLinked) and link.valid_until == until
+
+
+@pytest.mark.parametrize("ends", ["20251231", "20261119", "20261125", "20261126"])
+def test_a_link_that_is_over_is_none(ends: str) -> None:
+    mother = segment("NK1", f2="样例^乙", f3="MTH", f9=ends)
+    found = mapped("ADT^A28", EVN, BORN_2020, mother)
+    assert len(found.events) == 1 and codes(found) == {"guardian_left_out"}
+    assert discharge(BORN_2020, pv1(), mother).guardians == ()
+    again = mapped("ADT^A28", EVN, BORN_2020, mother, MOTHER)
+    assert len(again.events) == 2, "the same person, linked anew"
+
+
+def test_grandparents_are_guardians_only_where_a_profile_says_so() -> None:
+    grandmother = segment("NK1", f2="样例^己", f3="GRP")
+    assert discharge(BORN_2020, pv1(), grandmother).guardians == ()
+    by = profile(guardians={"of_child": ["mother", "father", "grandparent"]})
+    assert len(discharge(BORN_2020, pv1(), grandmother, by=by).guardians) == 1
 
 
 def test_a_guardian_keeps_the_id_that_was_derived_for_them() -> None:

@@ -117,7 +117,8 @@ class Defaults(_Part):
 
 class Guardians(_Part):
     """Which of the persons in NK1 may act for the patient. Of an adult hardly anybody: who
-    is only to be called in an emergency must not read findings."""
+    is only to be called in an emergency must not read findings. Who may for a child and not
+    for an adult may until the child comes of age."""
 
     of_child: frozenset[Relationship]
     of_adult: frozenset[Relationship] = frozenset()

@@ -68,6 +68,7 @@ def _links(reading: Reading, patient: people.Person, at: datetime) -> Iterator[E
             relationship=kin.relationship,
             scope=rule.scope,
             verified_by=rule.verified_by,
+            valid_until=kin.valid_until,
             linked_at=at,
             contact=kin.contact,
         )

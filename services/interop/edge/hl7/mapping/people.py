@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Final
 
 from libs.common.decision import derived_id
@@ -41,6 +41,8 @@ class Kin:
     person_id: str
     relationship: Relationship
     contact: Contact
+    #: When it ends by itself; absent: it does not.
+    valid_until: datetime | None
 
 
 def person(reading: Reading, pid: Segment) -> Person:
@@ -95,11 +97,12 @@ def _left_out(pid: Segment) -> frozenset[str]:
 def kin(reading: Reading, patient: Person, at: datetime) -> Iterator[Kin]:
     """Those of NK1 who may act for the patient by the profile; the others are noted.
 
-    Whether the patient is a child is asked for the moment ``at`` that the message is about.
+    Whether the patient is a child and a link has not ended is asked for the moment ``at`` that
+    the message is about and for now: it may be an old one.
     """
     rule = reading.profile.guardians
-    today = at.astimezone(reading.zone).date()
-    is_adult = _age(patient.birth_date, today) >= reading.adult_age(today)
+    days = [moment.astimezone(reading.zone).date() for moment in (at, reading.now)]
+    is_adult = any(_age(patient.birth_date, day) >= reading.adult_age(day) for day in days)
     may_act = rule.of_adult if is_adult else rule.of_child
     seen: set[str] = set()
     for nk1 in reading.message.all("NK1"):
@@ -107,11 +110,28 @@ def kin(reading: Reading, patient: Person, at: datetime) -> Iterator[Kin]:
         if relationship is None or relationship not in may_act:
             reading.note("no_guardian", nk1, 3, "may not act for the patient by the profile")
             continue
-        found = _kin(reading, nk1, patient.patient_id, relationship)
+        until = _until(reading, nk1, relationship, patient.birth_date)
+        if until is not None and until <= max(at, reading.now):
+            reading.note("guardian_left_out", nk1, 9, "may not act for the patient any more")
+            continue
+        found = _kin(reading, nk1, patient.patient_id, relationship, until)
         if found is None or found.person_id in seen or found.person_id == patient.patient_id:
             continue
         seen.add(found.person_id)
         yield found
+
+
+def _until(
+    reading: Reading, nk1: Segment, relationship: Relationship, born: date
+) -> datetime | None:
+    """The earlier of the end that the sender gives (NK1-9) and the patient's coming of age,
+    from which on only those act who may for an adult."""
+    ends = [types.moment(nk1, 9, reading.zone)]
+    if relationship not in reading.profile.guardians.of_adult:
+        years = reading.adult_age(reading.now.astimezone(reading.zone).date())
+        midnight = datetime.combine(_birthday(born, years), time(), reading.zone)
+        ends.append(midnight.astimezone(UTC))
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _relationship(reading: Reading, nk1: Segment) -> Relationship | None:
@@ -124,7 +144,13 @@ def _relationship(reading: Reading, nk1: Segment) -> Relationship | None:
     return reading.meaning(table, key, (nk1, 3), Relationship.OTHER, "relationship")
 
 
-def _kin(reading: Reading, nk1: Segment, patient_id: str, relationship: Relationship) -> Kin | None:
+def _kin(
+    reading: Reading,
+    nk1: Segment,
+    patient_id: str,
+    relationship: Relationship,
+    until: datetime | None,
+) -> Kin | None:
     name = line(types.person_name(nk1.values(2)))
     if name is None:
         reading.note("guardian_left_out", nk1, 2, "without a name")
@@ -139,7 +165,16 @@ def _kin(reading: Reading, nk1: Segment, patient_id: str, relationship: Relation
         person_id = derived_id("guardian", patient_id, relationship, name)
     told = nk1.values(5) + nk1.values(6) + nk1.values(40)
     contact = Contact(name=name, phone=types.phone(told), email=types.email(told))
-    return Kin(nk1, person_id, relationship, contact)
+    return Kin(nk1, person_id, relationship, contact, until)
+
+
+def _birthday(born: date, years: int) -> date:
+    """The day on which somebody is so many years old, as :func:`_age` counts."""
+    year = min(born.year + years, date.max.year - 1)  # in any zone there is such a day
+    try:
+        return born.replace(year=year)
+    except ValueError:
+        return date(year, 3, 1)
 
 
 def _age(born: date, today: date) -> int:
