@@ -72,13 +72,26 @@ STATUSES = [
     ("F", "FC", C),
     ("F", "FX", F),
     ("F", "WW", X),
-    ("F", "FD", F),
+    ("F", "FD", C),
+    ("F", "FPD", PART),
+    ("F", "PD", P),
     ("P", "FF", P),
     ("P", "PP", P),
     ("A", "FP", PART),
     ("R", "R", P),
+    ("P", "WW", X),
+    ("P", "FW", P),
     ("C", "CF", C),
+    ("C", "FF", C),
+    ("C", "", C),
+    ("C", "CP", PART),
+    ("C", "PI", P),
+    ("C", "CW", C),
+    ("C", "DW", X),
     ("M", "C", MODIFIED),
+    ("M", "CP", MODIFIED),
+    ("M", "W", X),
+    ("O", "W", NONE),
     ("X", "X", X),
     ("X", "", X),
     ("", "FF", F),
@@ -105,6 +118,17 @@ def test_the_stricter_of_the_reports_status_and_its_lines_holds(
             corrected = event.status in (C, MODIFIED)  # type: ignore[attr-defined]
             assert isinstance(event, ReportCorrected if corrected else ReportReady)
     assert outcome == expected
+
+
+def test_a_line_without_a_status_stands_beside_one_that_was_taken_back() -> None:
+    found = report(obr(), obx("1", f3="a"), obx("2", f3="b", f11="W"))
+    assert found.status is C and [o.code for o in found.observations] == ["a"]
+
+
+def test_an_amended_report_is_held_to_its_lines_and_stays_amended() -> None:
+    by = profile(tables={"result_status": {"codes": {"AM": "amended"}}})
+    assert report(obr(f25="AM"), obx(f11="C"), by=by).status is ReportStatus.AMENDED
+    assert report(obr(f25="AM"), obx(f11="C"), obx(f11="P"), by=by).status is PART
 
 
 def test_a_report_without_any_status_is_refused() -> None:

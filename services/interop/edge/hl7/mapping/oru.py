@@ -1,7 +1,8 @@
 """What do results' messages (ORU^R01) tell? Each OBR with its OBX is a report of its own.
 
-The stricter of OBR-25 and OBX-11 holds: what calls itself final and has a line that is not
-does not reach the patient as final.
+The stricter of OBR-25 and OBX-11 holds: what calls itself final or corrected and has a line
+that is not final does not reach the patient as such; what has a line taken back is corrected;
+what has no other lines is withdrawn.
 """
 
 from __future__ import annotations
@@ -44,6 +45,15 @@ READY: Final = frozenset(
     }
 )
 CORRECTED: Final = frozenset({ReportStatus.CORRECTED, ReportStatus.AMENDED, ReportStatus.MODIFIED})
+#: Those that say that every line is final, and are held to it.
+SETTLED: Final = frozenset(
+    {
+        ReportStatus.FINAL,
+        ReportStatus.APPENDED,
+        ReportStatus.CORRECTED,
+        ReportStatus.AMENDED,
+    }
+)
 WITHDRAWN: Final = frozenset({ReportStatus.CANCELLED, ReportStatus.ENTERED_IN_ERROR})
 
 #: Design: an event stays under 64 KiB, headers included.
@@ -115,17 +125,21 @@ def _status(reading: Reading, obr: Segment, lines: Collection[LineStatus | None]
         told = reading.meaning(table, code, (obr, 25), ReportStatus.UNKNOWN, "result status")
     elif not any(lines):
         raise obr.missing(25)
-    if told is not ReportStatus.FINAL:
+    if told not in READY | CORRECTED:
         return told
     live = {status for status in lines if status is not LineStatus.VOID}
     if lines and not live:
         return ReportStatus.ENTERED_IN_ERROR
+    if told not in SETTLED:
+        return told
     if LineStatus.PENDING in live:
         if code is not None:
             reading.note("not_all_final", obr, 25, "final as a whole, but not every line is")
         settled = LineStatus.FINAL in live or LineStatus.CORRECTED in live
         return ReportStatus.PARTIAL if settled else ReportStatus.PRELIMINARY
-    return ReportStatus.CORRECTED if LineStatus.CORRECTED in live else ReportStatus.FINAL
+    if told in CORRECTED or not {LineStatus.CORRECTED, LineStatus.VOID}.intersection(lines):
+        return told
+    return ReportStatus.CORRECTED
 
 
 def _report_id(reading: Reading, group: Group) -> str:
