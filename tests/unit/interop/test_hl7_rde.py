@@ -147,6 +147,43 @@ def test_without_instructions_amount_and_frequency_are_put_in_words() -> None:
     assert issued(orc(), rxe(f7=""), tq1(f3="Q8H")).dosage == "Q8H，每次5mg"
 
 
+@pytest.mark.parametrize(
+    ("segments", "told"),
+    [
+        ((rxe(f7=""), tq1(f2="5", f3="BID")), "每日两次，每次5mg"),
+        ((rxe(f7=""), tq1(f2="5.0^mg", f3="BID")), "每日两次，每次5mg"),
+        ((rxe(f7=""), tq1(f2="2^TAB&片", f3="BID")), "每日两次，每次2片"),
+        ((rxe(f7=""), tq1(f2="10", f3="BID")), "每日两次，每次10mg"),
+        ((rxe(f3="", f7=""), tq1(f2="2^片", f3="BID")), "每日两次，每次2片"),
+        ((rxe(f7="^饭后"), tq1(f2="5", f3="BID")), "饭后"),
+        ((rxe(f7="^饭后"), tq1(f2="10", f3="BID")), "饭后；每日两次，每次10mg"),
+        (
+            (rxe(f7=""), tq1(f2="10", f3="QAM"), tq1(f2="5", f3="QN")),
+            "QAM，每次10mg；每晚一次，每次5mg",
+        ),
+        (
+            (rxe(f7="^饭后"), tq1(f3="QD", f6="7^D"), tq1(f2="10", f3="BID", f6="2^W")),
+            "饭后；每日一次，每次5mg，共7天；每日两次，每次10mg，共14天",
+        ),
+        (
+            (rxe(f7=""), tq1(f2="10", f11="早餐前"), tq1(f2="5", f11="睡前")),
+            "每日一次，每次10mg，早餐前；每日一次，每次5mg，睡前",
+        ),
+        ((rxe(f7=""), tq1(f3="QD~QN")), "每日一次、每晚一次，每次5mg"),
+        ((rxe(f1="10^QD^D7~5^BID^D7", f7=""),), "每日一次，每次10mg；每日两次，每次5mg"),
+        ((rxe(f1="5^BID^D7", f7=""),), "每日两次，每次5mg"),
+    ],
+)
+def test_each_line_of_the_timing_with_its_amount_is_told(
+    segments: tuple[str, ...], told: str
+) -> None:
+    assert issued(orc(), *segments).dosage == told
+
+
+def test_a_dosage_too_long_is_refused_and_not_cut() -> None:
+    assert refused(orc(), rxe(f7=f"^{'长' * 8_001}"), tq1()) == ("RXE", 7, 102)
+
+
 def test_each_medicine_is_a_prescription_of_its_own() -> None:
     other = rxe(f2="N03AG01^丙戊酸钠^ATC")
     found = read(orc(), rxe(), tq1(), orc(), other, tq1(), orc(f2="RX1^PHA"), other, tq1())

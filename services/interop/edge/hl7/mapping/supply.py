@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
@@ -33,6 +34,7 @@ DAYS: Final[Mapping[str, float]] = {
     "MIN": 1 / 1440,
 }
 _LONGEST: Final = 366
+_LONGEST_TEXT: Final = 8000
 
 
 def _timing(group: Group) -> tuple[Segment, ...]:
@@ -42,25 +44,93 @@ def _timing(group: Group) -> tuple[Segment, ...]:
     return tuple(s for s in after if s.name == "TQ1") or group.all("TQ1")
 
 
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One line of the timing: a TQ1, or a repetition of the old RXE-1."""
+
+    place: tuple[Segment, int]
+    patterns: tuple[str, ...]
+    amount: str | None
+    unit: str | None
+    duration: str
+    words: str | None
+
+
+def _intakes(group: Group, rxe: Segment) -> tuple[Intake, ...]:
+    found = [
+        Intake(
+            place=(tq1, 3),
+            patterns=tuple(t for v in tq1.values(3) if (t := v.text())),
+            amount=tq1.text(2),
+            unit=tq1.text(2, 2, 2) or tq1.text(2, 2),
+            duration=_in_words(tq1.text(6), tq1.text(6, 2, 2) or tq1.text(6, 2)),
+            words=tq1.text(11),
+        )
+        for tq1 in _timing(group)
+    ]
+    found = found or [
+        Intake(
+            place=(rxe, 1),
+            patterns=tuple(t for t in (old.text(2),) if t),
+            amount=old.text(1),
+            unit=old.text(1, 2),
+            duration=_in_words((old.text(3) or "")[1:], (old.text(3) or "")[:1]),
+            words=None,
+        )
+        for old in rxe.values(1)
+    ]
+    return tuple(found)
+
+
 def dosage(reading: Reading, group: Group, rxe: Segment) -> str:
-    """The instruction in words; else amount, unit and frequency."""
+    """The instruction in words; else amount, unit and frequency. With several lines of timing,
+    or one with an amount of its own, each of them: words may be about something else."""
+    intakes = _intakes(group, rxe)
     words = [v.text(2) or v.text(1) for v in rxe.values(7)]
-    words += [text for tq1 in _timing(group) if (text := tq1.text(11))]
-    told = "；".join(w for w in words if w)
-    if told:
-        return told[:8000]
-    amount, unit = rxe.text(3), types.coded_text(rxe.value(5))
-    tq1 = next(iter(_timing(group)), None)
-    pattern = tq1.text(3) if tq1 is not None else rxe.text(1, 2)
-    often = ""
-    if pattern is not None:
-        place = (tq1, 3) if tq1 is not None else (rxe, 1)
-        table = reading.profile.tables.frequency
-        often = reading.meaning(table, pattern, place, pattern, "frequency")
-    if amount is None and not often:
+    own = [i for i in intakes if i.amount is not None and not _is_same(i, rxe)]
+    if len(intakes) > 1 or own:
+        durations = len({i.duration for i in intakes}) > 1
+        told = words + [_line(reading, rxe, i, durations=durations) for i in intakes]
+    else:
+        told = words + [i.words for i in intakes]
+        if not any(told):
+            told = [_line(reading, rxe, i, durations=False) for i in intakes] or [_each(rxe)]
+    whole = "；".join(t for t in told if t)
+    if not whole:
         raise rxe.missing(7, "no instruction, amount or frequency")
-    each = f"每次{amount}{unit or ''}" if amount else ""
-    return "，".join(t for t in (often, each) if t)
+    if len(whole) > _LONGEST_TEXT:
+        raise rxe.refused(7, ErrorCode.DATA_TYPE, f"more than {_LONGEST_TEXT} characters")
+    return whole
+
+
+def _line(reading: Reading, rxe: Segment, of: Intake, *, durations: bool) -> str:
+    table, often = reading.profile.tables.frequency, []
+    for pattern in of.patterns:
+        often.append(reading.meaning(table, pattern, of.place, pattern, "frequency"))
+    each = _each(rxe)
+    if of.amount is not None and not _is_same(of, rxe):
+        each = f"每次{of.amount}{of.unit or types.coded_text(rxe.value(5)) or ''}"
+    parts = ("、".join(often), each, of.duration if durations else "", of.words)
+    return "，".join(part for part in parts if part)
+
+
+def _each(rxe: Segment) -> str:
+    """The amount of the encoded order (RXE-3)."""
+    amount = rxe.text(3)
+    return f"每次{amount}{types.coded_text(rxe.value(5)) or ''}" if amount else ""
+
+
+def _is_same(of: Intake, rxe: Segment) -> bool:
+    """Whether a line's amount is the order's (RXE-3), in the order's unit or none."""
+    amounts = [types.number_of(text or "") for text in (of.amount, rxe.text(3))]
+    unit = rxe.value(5)
+    units = (None, unit.text(1), unit.text(2))
+    return None not in amounts and amounts[0] == amounts[1] and of.unit in units
+
+
+def _in_words(amount: str | None, unit: str | None) -> str:
+    days = _duration(amount, unit)
+    return "" if days is None else f"共{days:g}天" if days >= 1 else f"共{days * 24:g}小时"
 
 
 def quantity(reading: Reading, rxe: Segment) -> Quantity:
