@@ -36,8 +36,13 @@ from libs.common.working_set import NotNeeded, WorkingSet
 
 log = structlog.get_logger()
 
-#: Loads of one batch that may follow from one another (a need found by an earlier need).
+#: Loads of one batch that may follow from one another (a need found by an earlier need), each
+#: by ids and then by other fields.
 NEED_ROUNDS = 4
+
+
+#: (model, field) -> (hospital, value) pairs
+Wanted = dict[tuple[type[Document], str], list[tuple[str, str]]]
 
 
 class TryAgain(Exception):
@@ -104,8 +109,8 @@ class Planner:
         known_query = self._find_known(ids)
         known: dict[str, Row] | None = None
         asking = inputs
-        for _ in range(NEED_ROUNDS):
-            wanted: dict[tuple[type[Document], str], list[tuple[str, str]]] = defaultdict(list)
+        wanted: Wanted = defaultdict(list)
+        for _ in range(2 * NEED_ROUNDS):
             again: list[Input] = []  # whose needs depend on what is loaded
             for input in asking:
                 view = work.view(input.hospital)
@@ -120,8 +125,13 @@ class Planner:
                 if view.looks != looks:
                     again.append(input)
             asking = again
+            # What guards an invariant is named by its id, and is read first: then nothing that
+            # is read behind it can be older than the version that the save is guarded by.
+            first = {key: wanted.pop(key) for key in list(wanted) if key[1] == "id"} or wanted
+            if first is wanted:
+                wanted = defaultdict(list)
             queries = [
-                self._collections[model].load(by, pairs) for (model, by), pairs in wanted.items()
+                self._collections[model].load(by, pairs) for (model, by), pairs in first.items()
             ]
             if known is None:
                 known, *found = await asyncio.gather(known_query, *queries)

@@ -40,7 +40,9 @@ T = TypeVar("T")
 REPLICAS = (*SERVICES, "enrollment-2")
 PARTS = (*REPLICAS, "kafka", "mongo")
 GROUPS: Mapping[str, Sequence[str]] = {
-    f"lianxin.{name}": import_module(f"services.{name}.main").SPEC.topics for name in SERVICES
+    f"lianxin.{name}": read
+    for name in SERVICES
+    if (read := import_module(f"services.{name}.main").SPEC.topics)
 }
 #: The programme whose groups are full after so many; the others have the usual limit.
 SMALL = ("cardio", 5)

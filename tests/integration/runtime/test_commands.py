@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from libs.common.commands import Busy, Commands
+from libs.common.decision import Need, by_id
 from libs.common.fates import Fate
-from tests.support.toy import Toy, tick_command
+from libs.common.mongo import Collection
+from tests.support.toy import Tally, Toy, tick_command
 
 
 async def test_simultaneous_commands_share_transactions_and_each_sees_the_one_before(
@@ -44,6 +48,30 @@ async def test_a_client_that_disconnects_cancels_nothing(toy: Toy) -> None:
         gone.cancel()
         stays = await replica.commands.submit(tick_command(toy, "a", 2, id="l"))
     assert stays.result == {"count": 2}
+
+
+async def test_what_is_named_by_id_is_read_before_what_it_may_guard(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a list could be older than the version by which its change is guarded."""
+    steps: list[str] = []
+    load = Collection.load
+
+    async def slow(self: Any, field: str, wanted: Any) -> Any:
+        steps.append(f"{field} begins")
+        if field == "id":
+            await asyncio.sleep(0.05)
+        found = await load(self, field, wanted)
+        steps.append(f"{field} ends")
+        return found
+
+    monkeypatch.setattr(Collection, "load", slow)
+    both = [Need(Tally, "group", "a"), *by_id(Tally, "a")]
+    toy.handlers["toy.tick"] = replace(toy.handlers["toy.tick"], needs=lambda _i, _s: both)
+    replica = toy.replica()
+    async with replica.running("commands"):
+        await replica.commands.submit(tick_command(toy, "a", 1, id="k"))
+    assert steps == ["id begins", "id ends", "group begins", "group ends"]
 
 
 async def test_two_replicas_on_one_document_never_lose_an_update(toy: Toy) -> None:
