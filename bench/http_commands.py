@@ -8,17 +8,12 @@ little beside the server.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
 import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
-
-import uvloop
 
 from bench.latency import quantile
 from libs.common.devstack.stack import Stack
@@ -97,20 +92,3 @@ async def compare(stack: Stack, rounds: int, seconds: float = SECONDS) -> None:
     print("|---|---|---|")
     word = "met" if median >= AIM else "MISSED"
     print(f"| {median:.1f} x ({min(ratios):.1f}-{max(ratios):.1f}) | {AIM:g} x | {word} |")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.http_commands")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=SECONDS)
-    arguments = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Stack(Path(folder)) as stack,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        runner.run(compare(stack, arguments.rounds, arguments.seconds))
-
-
-if __name__ == "__main__":
-    main()

@@ -7,19 +7,15 @@ they are read behind it. The raw loop and ours take turns, under the same broker
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import statistics
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
-import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from bench.world import HOSPITAL, NAMES, PAD
@@ -128,20 +124,3 @@ async def compare(stack: Stack, rounds: int, seconds: int = SECONDS) -> None:
         word = "met" if median <= AIMS[q] else "MISSED"
         spread = f"{min(values):.1f}-{max(values):.1f}"
         print(f"| p{q * 100:.0f} | +{median:.1f} ms ({spread}) | +{AIMS[q]} ms | {word} |")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.latency")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=SECONDS)
-    arguments = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Stack(Path(folder)) as stack,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        runner.run(compare(stack, arguments.rounds, arguments.seconds))
-
-
-if __name__ == "__main__":
-    main()

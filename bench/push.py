@@ -8,20 +8,16 @@ little more than what is asked. Half of the patients have the inbox alone, half 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
 import os
 import statistics
-import tempfile
 import time
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
-import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from bench.latency import quantile
@@ -168,20 +164,3 @@ async def measure(stack: Stack, rounds: int, seconds: int = SECONDS) -> None:
         spread = f"{min(values):.0f}-{max(values):.0f}"
         print(f"| {channel} p{q * 100:.0f} | {median:.0f} ms ({spread}) | {aim} | {word} |")
     server.close()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.push")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=SECONDS)
-    arguments = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Stack(Path(folder)) as stack,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        runner.run(measure(stack, arguments.rounds, arguments.seconds))
-
-
-if __name__ == "__main__":
-    main()

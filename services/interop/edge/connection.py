@@ -230,6 +230,6 @@ async def _close(writer: asyncio.StreamWriter, timeout: float) -> None:
             async with asyncio.timeout(timeout):
                 await writer.wait_closed()
     except asyncio.CancelledError:
-        pass  # no time left
+        pass  # told a second time to stop: what is left is aborted, and then the task is over
     # After a close that was in time, this does nothing.
     writer.transport.abort()

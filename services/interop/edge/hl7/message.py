@@ -151,6 +151,11 @@ class Message(_Named):
             trigger = evn.text(1)
         return kind, (trigger or "").upper()
 
+    def need_groups(self, name: str) -> tuple[Group, ...]:
+        """:meth:`groups`, of which there must be one."""
+        self.need(name)
+        return self.groups(name)
+
     def groups(self, name: str) -> tuple[Group, ...]:
         """Each segment ``name`` with all that follows it up to the next ``name``."""
         starts = [s.position for s in self._by_name.get(name, ())]

@@ -63,9 +63,7 @@ _LARGEST: Final = 60_000
 def reported(reading: Reading) -> Mapped:
     pid = the_patient(reading)
     patient_id = reading.patient_id(pid)
-    groups = reading.message.groups("OBR")
-    if not groups:
-        reading.message.need("OBR")
+    groups = reading.message.need_groups("OBR")
     ids = Distinct()
     events = [_report(reading, group, patient_id, ids) for group in groups]
     return Mapped(tuple(e for e in events if e is not None), patient_id)

@@ -40,9 +40,7 @@ _MOST_DIAGNOSES: Final = 16
 def prescribed(reading: Reading) -> Mapped:
     pid = the_patient(reading)
     patient_id = reading.patient_id(pid)
-    groups = reading.message.groups("ORC")
-    if not groups:
-        reading.message.need("ORC")
+    groups = reading.message.need_groups("ORC")
     ids, found = Distinct(), dict.fromkeys(d.code for d in diagnoses(reading))
     codes = tuple(found)[:_MOST_DIAGNOSES]
     events = [e for group in groups for e in _order(reading, group, patient_id, ids, codes)]

@@ -81,11 +81,9 @@ class Reading:
         self, table: Table[T], code: str, place: tuple[Segment, int], unknown: T, name: str
     ) -> T:
         """What ``code`` means; one that the table does not know is refused or noted."""
-        found = table.codes.get(code, _MISSING)
-        if found is _MISSING:
-            found = table.codes.get(code.upper(), _MISSING)
-        if found is not _MISSING:
-            return found  # type: ignore[return-value]
+        for key in (code, code.upper()):
+            if key in table.codes:
+                return table.codes[key]
         text = f"unknown {name} code {shown(code)}"
         segment, number = place
         if table.unknown is OnUnknown.REFUSE:
@@ -176,9 +174,6 @@ class Reading:
             number = int(self.profile.department_in[0][4:])
             raise self.message.need("PV1").missing(number, "no department, and no default")
         return found
-
-
-_MISSING: Final = object()
 
 
 def shown(code: str) -> str:
