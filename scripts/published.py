@@ -35,6 +35,8 @@ class Topic(BaseModel):
     owner: str
     producers: list[str] = Field(min_length=1)
     consumers: list[str]
+    #: What a partner's credential may be allowed, over Kafka (its ACLs) or over HTTP.
+    partners: frozenset[Literal["read", "write"]] = frozenset()
     partitions: int = Field(ge=1)
     retention_ms: int = Field(ge=1)
     cleanup: Literal["delete", "compact"]

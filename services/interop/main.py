@@ -12,10 +12,11 @@ from libs.common.decision import Answer, Decision, Input
 from libs.common.service import Runtime, ServiceSpec
 from services.interop.api.listening import Listening
 from services.interop.api.messages import ACCESS, router
+from services.interop.api.policy import Policy
 from services.interop.edge.connection import Limits
 from services.interop.edge.hl7.profiles import load_senders
-from services.interop.edge.hl7.receive import Senders
 from services.interop.edge.mllp import MllpServer
+from services.interop.edge.partners import load_partners
 from services.interop.edge.tls import server_context
 from services.interop.handlers import HANDLERS
 from services.interop.settings import Settings
@@ -25,10 +26,13 @@ from services.interop.store import COLLECTIONS
 STOP: Final = 3.0
 
 
-def load_policy(settings: Settings) -> Senders:
+def load_policy(settings: Settings) -> Policy:
     zone = ZoneInfo(settings.hospital_time_zone)
     folder, adult = settings.policies_dir, adult_age.load(settings.policies_dir)
-    return load_senders(folder / "senders", zone, adult)
+    return Policy(
+        senders=load_senders(folder / "senders", zone, adult),
+        partners=load_partners(folder / "partners"),
+    )
 
 
 def count(_input: Input, answer: Answer) -> None:
@@ -41,7 +45,7 @@ async def serve_mllp(runtime: Runtime) -> None:
     settings = runtime.settings
     assert isinstance(settings, Settings)
     listening = Listening(
-        runtime.policy, runtime.commands, runtime.ports, settings.interop_hospital
+        runtime.policy.senders, runtime.commands, runtime.ports, settings.interop_hospital
     )
     limits = Limits(
         max_connections=settings.mllp_max_connections,

@@ -21,9 +21,9 @@ from libs.common.http.idempotency import IdempotencyKey, etag
 from libs.common.http.paging import PageOf, Paging
 from libs.common.http.problems import Problem
 from libs.common.http.reads import Reads
+from services.interop.api.policy import Policy
 from services.interop.domain.receipt import Fault, Receipt, Result, Standing
 from services.interop.edge.hl7 import charset
-from services.interop.edge.hl7.receive import Senders
 from services.interop.edge.hl7.refused import Refused
 from services.interop.handlers import RECEIVE
 from services.interop.store import Store, keyset
@@ -130,7 +130,7 @@ async def reprocess(
     if receipt is None:
         raise Problem(404, Common.NOT_FOUND)
     asked = command(request, RECEIVE, None, subject=id, idempotency_key=key)
-    senders: Senders = request.app.state.runtime.policy
+    policy: Policy = request.app.state.runtime.policy
     now = request.app.state.ports.clock.now()
-    again = await asyncio.to_thread(senders.received, await store.raw(receipt), now)
+    again = await asyncio.to_thread(policy.senders.received, await store.raw(receipt), now)
     return answer(await submit(request, asked._replace(data=again)))
