@@ -1,6 +1,6 @@
 """Is what we publish under ``contracts/`` true, complete and still what we promised?
 
-``python -m scripts.contracts generate`` writes the schemas from the event classes;
+``python -m scripts.contracts generate`` writes the schemas from classes and examples;
 ``check`` compares them, the examples and the topic registry with the classes, and the
 schemas with those of an earlier commit (``--against``; see :func:`earlier`).
 """
@@ -17,12 +17,11 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import ValidationError
-from pydantic.json_schema import GenerateJsonSchema
 
-from libs.common.cloudevents import dataschema
 from libs.common.events import EVENT_TYPES, Event
 from scripts.compatibility import Schema, breaking_changes
 from scripts.published import Published, Topic, commit, read, read_at
+from scripts.schemas import schema_of, unshown
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = ROOT / "contracts"
@@ -32,32 +31,24 @@ SOURCE_BYTES = 4 * 1024 * 1024
 DEAD_LETTER_BYTES = 16 * 1024 * 1024
 
 
-class _Untitled(GenerateJsonSchema):
-    """Titles derived from names say nothing that the names do not."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
-
-
-def schema_of(model: type[Event]) -> Schema:
-    """The published JSON Schema (2020-12) of an event class."""
-    body = model.model_json_schema(schema_generator=_Untitled)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": dataschema(model.TYPE),
-        "title": model.TYPE,
-    } | {k: v for k, v in body.items() if k != "title"}
-
-
 def written(schema: Schema) -> str:
     return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"
+
+
+def bodies(name: str, contracts: Path) -> list[Any]:
+    """The examples of a type, in the order of their files' names."""
+    files = sorted((contracts / "examples" / name).glob("*.json"))
+    return [json.loads(path.read_text("utf-8")) for path in files]
 
 
 def generate(types: Mapping[str, type[Event]], contracts: Path) -> list[str]:
     """Write all schemas and remove those of no type; what has changed."""
     folder = contracts / "schemas"
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {f"{name}.json": written(schema_of(model)) for name, model in types.items()}
+    wanted = {
+        f"{name}.json": written(schema_of(model, bodies(name, contracts)))
+        for name, model in types.items()
+    }
     changed = []
     for path in sorted(folder.glob("*.json")):
         if path.name not in wanted:
@@ -71,18 +62,21 @@ def generate(types: Mapping[str, type[Event]], contracts: Path) -> list[str]:
     return changed
 
 
-def drift(types: Mapping[str, type[Event]], published: Published) -> list[str]:
+def drift(types: Mapping[str, type[Event]], published: Published, contracts: Path) -> list[str]:
+    """Schemas that are not what their class and its examples say."""
     found = [f"{t}: a schema of no event class" for t in published.schemas.keys() - types.keys()]
     for name, model in types.items():
         if name not in published.schemas:
             found.append(f"{name}: no schema; generate it")
-        elif written(published.schemas[name]) != written(schema_of(model)):
-            found.append(f"{name}: the schema is not what the class says; generate it again")
+        elif written(published.schemas[name]) != written(schema_of(model, bodies(name, contracts))):
+            found.append(
+                f"{name}: the schema is not what class and examples say; generate it again"
+            )
     return found
 
 
 def examples(types: Mapping[str, type[Event]], contracts: Path) -> list[str]:
-    """Examples that are missing, or that class or schema do not take."""
+    """Examples that are missing, or that class or schema do not take; fields that none shows."""
     folder = contracts / "examples"
     found = [
         f"{p.name}: examples of no event class" for p in folder.iterdir() if p.name not in types
@@ -98,6 +92,7 @@ def examples(types: Mapping[str, type[Event]], contracts: Path) -> list[str]:
         files = sorted((folder / name).glob("*.json"))
         if not files:
             found.append(f"{name}: no example")
+            continue
         for path in files:
             text = path.read_text("utf-8")
             try:
@@ -111,6 +106,8 @@ def examples(types: Mapping[str, type[Event]], contracts: Path) -> list[str]:
             ]
             if isinstance(body, dict) and (strange := body.keys() - model.model_fields.keys()):
                 found.append(f"{name}/{path.name}: unknown fields {sorted(strange)}")
+        shown = schema_of(model, bodies(name, contracts))
+        found += [f"{name}: no example shows {field}" for field in unshown(shown)]
     return found
 
 
@@ -165,6 +162,13 @@ def compatibility(old: Published, new: Published) -> list[str]:
             found.append(f"{name}: a topic with stable types may not go")
         elif (kept.key, kept.partitions) != (topic.key, topic.partitions):
             found.append(f"{name}: key and partitions are fixed when a topic is made")
+        if kept is not None:
+            there = {t.type for t in kept.types}
+            found += [
+                f"{t.type}: readers look for it on {name}"
+                for t in topic.types
+                if t.status == "stable" and t.type in new.schemas and t.type not in there
+            ]
     return found
 
 
@@ -180,7 +184,7 @@ def earlier(ref: str | None, root: Path) -> tuple[str, Published] | None:
 
 def check(ref: str | None) -> int:
     published = read(CONTRACTS)
-    found = drift(EVENT_TYPES, published)
+    found = drift(EVENT_TYPES, published, CONTRACTS)
     found += examples(EVENT_TYPES, CONTRACTS)
     found += registry(EVENT_TYPES, published.topics)
     if (before := earlier(ref, ROOT)) is None:

@@ -27,9 +27,9 @@ from scripts.contracts import (
     generate,
     main,
     registry,
-    schema_of,
 )
 from scripts.published import Published, Topic, read, read_at
+from scripts.schemas import schema_of
 from tests.support.examples import BODIES
 
 DISCHARGED = "hospital.encounter.discharged.v1"
@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_schemas_are_those_of_the_classes(published: Published) -> None:
-    assert drift(EVENT_TYPES, published) == []
+    assert drift(EVENT_TYPES, published, CONTRACTS) == []
 
 
 def test_every_example_satisfies_class_and_schema() -> None:
@@ -133,22 +133,22 @@ def test_class_and_schema_agree_on_every_mutation_of_an_example(name: str) -> No
 def test_a_class_that_changed_without_its_schema_is_found(folder: Path) -> None:
     path = folder / "schemas" / f"{DISCHARGED}.json"
     path.write_text(path.read_text().replace('"maxLength": 128', '"maxLength": 127', 1))
-    assert drift(EVENT_TYPES, read(folder)) == [
-        f"{DISCHARGED}: the schema is not what the class says; generate it again"
+    assert drift(EVENT_TYPES, read(folder), folder) == [
+        f"{DISCHARGED}: the schema is not what class and examples say; generate it again"
     ]
     assert generate(EVENT_TYPES, folder) == [f"{DISCHARGED}.json"]
-    assert drift(EVENT_TYPES, read(folder)) == []
+    assert drift(EVENT_TYPES, read(folder), folder) == []
 
 
 def test_a_schema_that_is_missing_or_left_over_is_found(folder: Path) -> None:
     path = folder / "schemas" / f"{DISCHARGED}.json"
     path.rename(folder / "schemas" / "hospital.other.v1.json")
-    assert drift(EVENT_TYPES, read(folder)) == [
+    assert drift(EVENT_TYPES, read(folder), folder) == [
         "hospital.other.v1: a schema of no event class",
         f"{DISCHARGED}: no schema; generate it",
     ]
     assert generate(EVENT_TYPES, folder) == ["hospital.other.v1.json", f"{DISCHARGED}.json"]
-    assert drift(EVENT_TYPES, read(folder)) == []
+    assert drift(EVENT_TYPES, read(folder), folder) == []
 
 
 def test_a_type_without_example_is_found(folder: Path) -> None:
@@ -169,6 +169,45 @@ def test_an_example_that_is_wrong_is_found_by_class_and_by_schema(folder: Path) 
         "the schema refuses i",
         "unknown fields ['unh",
     ]
+
+
+def test_a_field_that_no_example_shows_is_found(folder: Path) -> None:
+    for path in (folder / "examples" / DISCHARGED).glob("*.json"):
+        body = json.loads(path.read_text("utf-8"))
+        body.pop("attending", None)
+        for guardian in body.get("guardians", ()):
+            guardian.pop("relationship", None)
+        path.write_text(json.dumps(body))
+    assert examples(EVENT_TYPES, folder) == [
+        f"{DISCHARGED}: no example shows attending",
+        f"{DISCHARGED}: no example shows Attending.practitioner_id",
+        f"{DISCHARGED}: no example shows Attending.name",
+        f"{DISCHARGED}: no example shows Guardian.relationship",
+    ]
+
+
+def test_an_example_that_changed_without_its_schema_is_found(folder: Path) -> None:
+    path = folder / "examples" / DISCHARGED / "adult.json"
+    path.write_text(path.read_text("utf-8").replace("p-100234", "p-100235"))
+    assert drift(EVENT_TYPES, read(folder), folder) == [
+        f"{DISCHARGED}: the schema is not what class and examples say; generate it again"
+    ]
+
+
+def test_every_field_has_a_title_a_description_and_examples(published: Published) -> None:
+    for name, schema in published.schemas.items():
+        for part in (schema, *schema.get("$defs", {}).values()):
+            assert part["title"] and part["description"], name
+            for field, told in part.get("properties", {}).items():
+                assert told["title"] and told["description"] and told["examples"], (name, field)
+
+
+def test_titles_are_plain_words() -> None:
+    schema = schema_of(EVENT_TYPES["hospital.encounter.discharge_cancelled.v1"])
+    assert schema["properties"]["discharge_event_id"]["title"] == "Discharge event ID"
+    assert schema_of(EVENT_TYPES[DISCHARGED])["$defs"]["PatientSnapshot"]["title"] == (
+        "Patient snapshot"
+    )
 
 
 def changed(published: Published, name: str, /, **changes: Any) -> dict[str, Topic]:
@@ -326,6 +365,8 @@ def test_a_breaking_change_of_a_stable_type_is_found(
         "p['ward'] = {'type': 'string', 'default': 'none'}",
         "d['Guardian']['properties']['title'] = {'type': 'string'}",
         "p['encounter_id']['description'] = 'better words'",
+        "p['encounter_id']['title'] = 'Better words'; d['Guardian']['title'] = 'Who cares'",
+        "p['encounter_id']['examples'] = ['e-1']; d['Guardian']['examples'] = [{}]",
         "d['Disposition']['enum'].reverse()",
         "r.reverse()",
         "p['encounter_id']['x-sensitive'] = True",
@@ -380,6 +421,29 @@ def test_key_and_partitions_of_a_topic_stay(published: Published, changes: dict[
     assert compatibility(published, after) == [
         "hospital.encounters: key and partitions are fixed when a topic is made"
     ]
+
+
+def test_a_field_may_be_called_like_a_keyword(published: Published) -> None:
+    before = {DISCHARGED: planted("p['title'] = p['examples'] = {'type': 'string'}")}
+    after = Published(
+        {**published.schemas, DISCHARGED: planted("p['title'] = {'type': 'integer'}")}
+    )
+    found = compatibility(
+        Published(before, published.topics), Published(after.schemas, published.topics)
+    )
+    assert found == [
+        f"{DISCHARGED}: body.examples: removed",
+        f"{DISCHARGED}: body.title: retyped (type string became integer)",
+    ]
+
+
+def test_a_stable_type_stays_on_its_topic(published: Published) -> None:
+    there = [t.model_dump() for t in published.topics["hospital.encounters"].types]
+    left = changed(published, "hospital.encounters", types=there[1:])
+    moved = Published(published.schemas, left)
+    moved = Published(moved.schemas, changed(moved, "hospital.patients", types=there[:1]))
+    found = compatibility(with_status(published, "hospital.patient.registered.v1", "draft"), moved)
+    assert f"{DISCHARGED}: readers look for it on hospital.encounters" in found
 
 
 def test_a_topic_with_stable_types_stays(published: Published) -> None:
