@@ -68,7 +68,7 @@ def pid(**fields: str) -> str:
 
 
 def pv1(**fields: str) -> str:
-    usual = {"f3": "NEURO", "f19": "V1", "f36": "01", "f45": "20261120093000"}
+    usual = {"f2": "I", "f3": "NEURO", "f19": "V1", "f36": "01", "f45": "20261120093000"}
     return segment("PV1", **{**usual, **fields})
 
 
@@ -78,7 +78,7 @@ def codes(found: Mapped) -> set[str]:
 
 
 def discharge(*segments: str, by: Profile | None = None) -> EncounterDischarged:
-    (event,) = mapped("ADT^A03", *segments, by=by).events
+    event, _seen = mapped("ADT^A03", *segments, by=by).events
     assert isinstance(event, EncounterDischarged)
     return event
 

@@ -13,12 +13,15 @@ from libs.common.events import (
     DiagnosisUse,
     DischargeCancelled,
     Disposition,
+    EncounterDischarged,
     Event,
     GuardianLinked,
     PatientDeceased,
     PatientMerged,
     PatientRegistered,
     PatientUpdated,
+    VisitClass,
+    VisitCompleted,
 )
 from services.interop.edge.hl7.refused import ErrorCode
 from tests.unit.interop.hl7_given import (
@@ -102,6 +105,61 @@ def test_an_unknown_code_is_refused_or_passed_and_seen(unknown: str, outcome: ob
     found = mapped("ADT^A03", pid(), pv1(f36="77"), by=by)
     assert found.events[0].disposition is outcome  # type: ignore[attr-defined]
     assert [str(n) for n in found.notes] == ["unknown_code PV1-36 (1): unknown disposition code 77"]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("I", [EncounterDischarged, VisitCompleted]),
+        ("B", [EncounterDischarged, VisitCompleted]),
+        ("O", [VisitCompleted]),
+        ("E", [VisitCompleted]),
+        ("P", []),
+        ("U", []),
+        ("", [EncounterDischarged, VisitCompleted]),
+    ],
+)
+def test_only_who_was_in_is_discharged_and_everybody_was_seen(
+    code: str, told: list[type[Event]]
+) -> None:
+    found = mapped("ADT^A03", pid(), pv1(f2=code))
+    assert [type(e) for e in found.events] == told
+    assert codes(found) == ({"not_used"} if not told else {"defaulted"} if not code else set())
+
+
+def test_a_visit_says_how_where_by_whom_and_when_the_patient_was_seen() -> None:
+    (seen,) = mapped("ADT^A03", pid(f5="", f7=""), pv1(f2="O", f7="d-1^样例", f36="")).events
+    assert seen == VisitCompleted(
+        visit_id="V1",
+        patient_id="100",
+        visit_class=VisitClass.AMBULATORY,
+        department=Department(code="NEURO"),
+        practitioner_id="d-1",
+        occurred_at=datetime(2026, 11, 20, 1, 30, tzinfo=UTC),
+    )
+
+
+def test_a_class_that_the_table_does_not_know_is_refused_as_it_decides_who_is_invited() -> None:
+    assert refusal("ADT^A03", pid(), pv1(f2="Q")) == ("PV1", 2, 103)
+    by = profile(
+        tables={"visit_class": {"unknown": "pass"}}, defaults={"visit_class": "ambulatory"}
+    )
+    assert [type(e) for e in mapped("ADT^A03", pid(), pv1(f2="Q"), by=by).events] == [
+        VisitCompleted
+    ]
+
+
+@pytest.mark.parametrize("dead", [{"f36": "20"}, {"f36": ""}])
+def test_who_died_in_the_emergency_room_is_told_as_dead(dead: dict[str, str]) -> None:
+    of_death = pid(f30="Y" if not dead["f36"] else "")
+    found = mapped("ADT^A03", of_death, pv1(f2="E", **dead))
+    assert [type(e) for e in found.events] == [VisitCompleted, PatientDeceased]
+
+
+def test_a_cancelled_end_of_a_visit_takes_no_visit_back_and_says_so() -> None:
+    found = mapped("ADT^A13", EVN, pid(), pv1(f2="O", f45=""))
+    assert (found.cancels, codes(found)) == ("V1", {"visit_stands"})
+    assert codes(mapped("ADT^A13", EVN, pid(), pv1(f2="Q", f45=""))) == set(), "never refused"
 
 
 def test_who_has_died_did_not_go_home() -> None:

@@ -9,11 +9,12 @@ from services.interop.edge.hl7.message import parse
 from services.interop.edge.hl7.refused import ErrorCode, Refused
 from tests.unit.interop.hl7_given import CORPUS, NOW, ZONE, adult_age, sample
 
-DISCHARGED, REFUSED = ["EncounterDischarged"], None
+DISCHARGED = ["EncounterDischarged", "VisitCompleted"]
 
 #: File: patient, events, codes of the notes; or the refusal's code and place.
 CASES: dict[str, tuple[str, list[str], set[str]] | tuple[int, str]] = {
     "adt-a01-admitted": ("100234", ["PatientUpdated"], {"not_used"}),
+    "adt-a03-outpatient": ("100234", ["VisitCompleted"], set()),
     "adt-a03-adult": ("100234", DISCHARGED, {"no_guardian"}),
     "adt-a03-child": (
         "100777",

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from libs.common.events import GuardianLinked, Relationship
+from libs.common.events import GuardianLinked, GuardianUnlinked, Relationship
 from services.interop.edge.hl7.mapping import map_message
 from tests.unit.interop.hl7_given import (
     EVN,
@@ -65,13 +65,24 @@ def test_a_link_ends_with_its_date_and_at_the_latest_when_the_child_comes_of_age
 
 
 @pytest.mark.parametrize("ends", ["20251231", "20261119", "20261125", "20261126"])
-def test_a_link_that_is_over_is_none(ends: str) -> None:
+def test_a_link_that_is_over_ends_whatever_was_told_of_it_before(ends: str) -> None:
     mother = segment("NK1", f2="样例^乙", f3="MTH", f9=ends)
+    before = mapped("ADT^A28", EVN, BORN_2020, MOTHER).events[1]
     found = mapped("ADT^A28", EVN, BORN_2020, mother)
-    assert len(found.events) == 1 and codes(found) == {"guardian_left_out"}
+    _, end = found.events
+    assert isinstance(before, GuardianLinked) and isinstance(end, GuardianUnlinked)
+    assert end.person_id == before.person_id and before.linked_at <= end.unlinked_at <= NOW
+    assert "guardian_left_out" in codes(found)
     assert discharge(BORN_2020, pv1(), mother).guardians == ()
     again = mapped("ADT^A28", EVN, BORN_2020, mother, MOTHER)
-    assert len(again.events) == 2, "the same person, linked anew"
+    assert [type(e) for e in again.events[1:]] == [GuardianLinked], "the same person, linked anew"
+
+
+def test_only_an_end_that_the_sender_names_ends_a_link_and_only_of_who_could_have_had_one() -> None:
+    of_age = mapped("ADT^A08", EVN, pid(f7="20080101"), MOTHER)
+    assert len(of_age.events) == 1, "told with that end when it was told"
+    friend = segment("NK1", f2="样例^乙", f3="FND", f9="20251231")
+    assert len(mapped("ADT^A08", EVN, BORN_2020, friend).events) == 1
 
 
 def test_grandparents_are_guardians_only_where_a_profile_says_so() -> None:

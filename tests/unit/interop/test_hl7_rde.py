@@ -119,6 +119,11 @@ def test_an_unknown_drug_is_on_no_list_and_seen() -> None:
         ((rxe(f1="1^TID^W2"),), 14),
         ((tq1(f6="3^D"), rxe(), tq1(f6="28^D")), 28),
         ((tq1(f6="3^D"), rxe()), 3),
+        ((rxe(), tq1(f6="7^D", f12="S"), tq1(f6="7^D", f12="S"), tq1(f6="14^D")), 28),
+        ((rxe(), tq1(f6="7^D"), tq1(f6="14^D"), tq1(f6="10^D")), 14),
+        ((rxe(), tq1(f6="7^D", f12="A"), tq1(f6="14^D", f12="S"), tq1(f6="10^D")), 24),
+        ((rxe(), tq1(f6="7^D", f12="S"), tq1(f6="")), 7),
+        ((rxe(f1="1^QD^D7^^^^^^S~2^QD^D21"),), 28),
     ],
 )
 def test_the_supply_lasts_as_long_as_the_encoded_order_says(

@@ -24,6 +24,7 @@ from libs.common.events import (
     Relationship,
     ReportKind,
     ReportStatus,
+    VisitClass,
 )
 from libs.common.events.base import Code, Language, Line, Word
 
@@ -109,6 +110,7 @@ class Defaults(_Part):
 
     department: DepartmentOf | None = None
     disposition: Disposition | None = None
+    visit_class: VisitClass | None = None
     report_kind: ReportKind | None = None
     prescriber_id: str | None = None
     days_supply: int | None = Field(default=None, ge=1, le=366)
@@ -167,6 +169,8 @@ class Tables(_Part):
     sex: Table[Gender]
     relationship: Table[Relationship | None]
     disposition: Table[Disposition]
+    #: PV1-2; null: known, and neither a stay nor a visit.
+    visit_class: Table[VisitClass | None]
     result_status: Table[ReportStatus]
     line_status: Table[LineStatus]
     interpretation: Table[Interpretation | None]

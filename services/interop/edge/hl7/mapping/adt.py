@@ -14,16 +14,17 @@ from libs.common.events import (
     DischargeCancelled,
     Event,
     GuardianLinked,
-    PatientDeceased,
+    GuardianUnlinked,
     PatientMerged,
     PatientRegistered,
     PatientUpdated,
+    VisitClass,
 )
 from services.interop.edge.hl7.mapping import people
-from services.interop.edge.hl7.mapping.discharge import discharged
+from services.interop.edge.hl7.mapping.discharge import ended
 from services.interop.edge.hl7.mapping.reading import Mapped, Reading, as_id
 from services.interop.edge.hl7.mapping.visit import encounter_id
-from services.interop.edge.hl7.message import Segment, Value
+from services.interop.edge.hl7.message import Value
 from services.interop.edge.hl7.refused import ErrorCode
 
 #: Stands in a ``DischargeCancelled`` until the stay's last discharge has been looked up.
@@ -55,13 +56,21 @@ def _record(reading: Reading, kind: type[PatientRegistered] | type[PatientUpdate
         gender=patient.gender,
         updated_at=at,
     )
-    events = [record, *_links(reading, patient, at), *_death(reading, pid, patient)]
+    events: list[Event] = [record, *_links(reading, patient, at)]
+    if patient.deceased:
+        events.append(people.death(reading, pid, patient.patient_id))
     return Mapped(tuple(events), patient.patient_id, left_out=patient.left_out)
 
 
 def _links(reading: Reading, patient: people.Person, at: datetime) -> Iterator[Event]:
     rule = reading.profile.guardians
     for kin in people.kin(reading, patient, at):
+        if kin.ended_at is not None:
+            ended_at = max(at, kin.ended_at)  # of a link told in the meantime it is the end, too
+            yield GuardianUnlinked(
+                patient_id=patient.patient_id, person_id=kin.person_id, unlinked_at=ended_at
+            )
+            continue
         yield GuardianLinked(
             patient_id=patient.patient_id,
             person_id=kin.person_id,
@@ -72,13 +81,6 @@ def _links(reading: Reading, patient: people.Person, at: datetime) -> Iterator[E
             linked_at=at,
             contact=kin.contact,
         )
-
-
-def _death(reading: Reading, pid: Segment, patient: people.Person) -> Iterator[Event]:
-    if not patient.deceased:
-        return
-    at = reading.moment(((pid, 29), (reading.message.header, 7)))
-    yield PatientDeceased(patient_id=patient.patient_id, deceased_at=at)
 
 
 def registered(reading: Reading) -> Mapped:
@@ -100,9 +102,13 @@ def admission_cancelled(reading: Reading) -> Mapped:
 
 
 def discharge_cancelled(reading: Reading) -> Mapped:
-    """The discharge is the stay's last one; which that was, the caller knows."""
+    """The discharge is the stay's last one; which that was, the caller knows. Of an outpatient
+    there is none; that a patient was seen is never taken back."""
     patient_id = reading.patient_id(reading.message.need("PID"))
-    stay = encounter_id(reading, patient_id)
+    stay, pv1 = encounter_id(reading, patient_id), reading.message.need("PV1")
+    codes = reading.profile.tables.visit_class.codes
+    if codes.get(pv1.text(2) or "", VisitClass.INPATIENT) is not VisitClass.INPATIENT:
+        reading.note("visit_stands", pv1, 2, "no stay: a visit told as completed stays so")
     event = DischargeCancelled(
         encounter_id=stay,
         patient_id=patient_id,
@@ -140,7 +146,7 @@ def _are_of_one_kind(one: Value, other: Value) -> bool:
 
 TRIGGERS: Final[Mapping[str, Callable[[Reading], Mapped]]] = {
     "A01": admitted,
-    "A03": discharged,
+    "A03": ended,
     "A04": updated,
     "A08": updated,
     "A11": admission_cancelled,

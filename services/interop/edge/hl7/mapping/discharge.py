@@ -1,7 +1,8 @@
-"""What does a discharge (ADT^A03) tell?
+"""What does the end of a stay or visit (ADT^A03) tell?
 
-The end of a stay, with the patient and the guardians as the hospital knew them then, so that
-nobody needs another message to act on it.
+Of an inpatient the discharge, with the patient and the guardians as the hospital knew them
+then, so that nobody needs another message to act on it. Of everybody that they were seen: to
+HL7 an outpatient who goes home is "discharged" as well, and nobody should invite them for it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final, TypeVar
 
 from libs.common.events import (
@@ -17,14 +19,16 @@ from libs.common.events import (
     DiagnosisUse,
     Disposition,
     EncounterDischarged,
+    Event,
     Guardian,
     PatientSnapshot,
     Procedure,
+    VisitClass,
 )
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping import people
 from services.interop.edge.hl7.mapping.reading import Mapped, Reading, as_code, as_id, line
-from services.interop.edge.hl7.mapping.visit import encounter_id
+from services.interop.edge.hl7.mapping.visit import class_of, completed, encounter_id
 from services.interop.edge.hl7.message import Segment
 from services.interop.edge.hl7.profile import OnUnknown
 from services.interop.edge.hl7.refused import ErrorCode
@@ -38,16 +42,38 @@ _MOST: Final = 64
 _MOST_GUARDIANS: Final = 16
 
 
-def discharged(reading: Reading) -> Mapped:
+def ended(reading: Reading) -> Mapped:
     pid, pv1 = reading.message.need("PID"), reading.message.need("PV1")
-    patient = people.person(reading, pid)
+    patient_id, meant = reading.patient_id(pid), class_of(reading, pv1)
+    if meant is None:
+        reading.note("not_used", pv1, 2, "neither a stay nor a visit: nothing has ended")
+        return Mapped((), patient_id)
     evn, header = reading.message.first("EVN"), reading.message.header
     at = reading.moment(((pv1, 45), (evn, 6), (evn, 2), (header, 7)))
+    if meant is VisitClass.INPATIENT:
+        patient = people.person(reading, pid)
+        events: tuple[Event, ...] = (
+            _discharged(reading, pv1, patient, at),
+            completed(reading, patient_id, meant, at),
+        )
+        return Mapped(events, patient_id, left_out=patient.left_out)
+    events = (completed(reading, patient_id, meant, at),)
+    code = pv1.text(36)
+    table = reading.profile.tables.disposition
+    if people.has_died(reading, pid) or table.codes.get(code or "") is Disposition.DECEASED:
+        events += (people.death(reading, pid, patient_id),)
+    return Mapped(events, patient_id)
+
+
+def _discharged(
+    reading: Reading, pv1: Segment, patient: people.Person, at: datetime
+) -> EncounterDischarged:
     guardians = [
         Guardian(person_id=k.person_id, relationship=k.relationship, **k.contact.model_dump())
         for k in people.kin(reading, patient, at)
+        if k.ended_at is None
     ]
-    event = EncounterDischarged(
+    return EncounterDischarged(
         encounter_id=encounter_id(reading, patient.patient_id),
         patient_id=patient.patient_id,
         patient=PatientSnapshot(
@@ -68,7 +94,6 @@ def discharged(reading: Reading) -> Mapped:
         discharged_at=at,
         disposition=_disposition(reading, pv1, deceased=patient.deceased),
     )
-    return Mapped((event,), patient.patient_id, left_out=patient.left_out)
 
 
 def _disposition(reading: Reading, pv1: Segment, *, deceased: bool) -> Disposition:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Final
 
 from libs.common.decision import derived_id
-from libs.common.events import Contact, Gender, Relationship
+from libs.common.events import Contact, Gender, PatientDeceased, Relationship
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping.reading import Reading, line
 from services.interop.edge.hl7.message import Segment
@@ -43,6 +43,8 @@ class Kin:
     contact: Contact
     #: When it ends by itself; absent: it does not.
     valid_until: datetime | None
+    #: When it ended, if the sender says so (NK1-9): it may have been told without an end before.
+    ended_at: datetime | None = None
 
 
 def person(reading: Reading, pid: Segment) -> Person:
@@ -71,17 +73,23 @@ def person(reading: Reading, pid: Segment) -> Person:
         language=tables.language.codes.get(language) if language else None,
         birth_date=born.date,
         gender=gender,
-        deceased=_has_died(reading, pid),
+        deceased=has_died(reading, pid),
         left_out=_left_out(pid),
     )
 
 
-def _has_died(reading: Reading, pid: Segment) -> bool:
+def has_died(reading: Reading, pid: Segment) -> bool:
+    """PID-30, where the profile believes it."""
     if (pid.text(30) or "").upper() != _YES:
         return False
     if not reading.profile.deaths:
         reading.note("death_not_told", pid, 30, "the profile takes no deaths from here")
     return reading.profile.deaths
+
+
+def death(reading: Reading, pid: Segment, patient_id: str) -> PatientDeceased:
+    at = reading.moment(((pid, 29), (reading.message.header, 7)))
+    return PatientDeceased(patient_id=patient_id, deceased_at=at)
 
 
 def _left_out(pid: Segment) -> frozenset[str]:
@@ -95,7 +103,8 @@ def _left_out(pid: Segment) -> frozenset[str]:
 
 
 def kin(reading: Reading, patient: Person, at: datetime) -> Iterator[Kin]:
-    """Those of NK1 who may act for the patient by the profile; the others are noted.
+    """Those of NK1 who may act for the patient by the profile, and last, with ``ended_at``,
+    those who may not any more; the others are noted.
 
     Whether the patient is a child and a link has not ended is asked for the moment ``at`` that
     the message is about and for now: it may be an old one.
@@ -105,28 +114,34 @@ def kin(reading: Reading, patient: Person, at: datetime) -> Iterator[Kin]:
     is_adult = any(_age(patient.birth_date, day) >= reading.adult_age(day) for day in days)
     may_act = rule.of_adult if is_adult else rule.of_child
     seen: set[str] = set()
+    ended: list[Kin] = []
     for nk1 in reading.message.all("NK1"):
         relationship = _relationship(reading, nk1)
         if relationship is None or relationship not in may_act:
             reading.note("no_guardian", nk1, 3, "may not act for the patient by the profile")
             continue
-        until = _until(reading, nk1, relationship, patient.birth_date)
-        if until is not None and until <= max(at, reading.now):
-            reading.note("guardian_left_out", nk1, 9, "may not act for the patient any more")
-            continue
+        end = types.moment(nk1, 9, reading.zone)
+        until = _until(reading, end, relationship, patient.birth_date)
         found = _kin(reading, nk1, patient.patient_id, relationship, until)
         if found is None or found.person_id in seen or found.person_id == patient.patient_id:
             continue
+        if until is not None and until <= max(at, reading.now):
+            reading.note("guardian_left_out", nk1, 9, "may not act for the patient any more")
+            # Who comes of age was told with that end; what lies ahead has not ended yet.
+            if end is not None and end <= reading.now:
+                ended.append(replace(found, ended_at=end))
+            continue
         seen.add(found.person_id)
         yield found
+    yield from (one for one in ended if one.person_id not in seen)
 
 
 def _until(
-    reading: Reading, nk1: Segment, relationship: Relationship, born: date
+    reading: Reading, end: datetime | None, relationship: Relationship, born: date
 ) -> datetime | None:
-    """The earlier of the end that the sender gives (NK1-9) and the patient's coming of age,
-    from which on only those act who may for an adult."""
-    ends = [types.moment(nk1, 9, reading.zone)]
+    """The earlier of the ``end`` that the sender gives and the patient's coming of age, from
+    which on only those act who may for an adult."""
+    ends = [end]
     if relationship not in reading.profile.guardians.of_adult:
         years = reading.adult_age(reading.now.astimezone(reading.zone).date())
         midnight = datetime.combine(_birthday(born, years), time(), reading.zone)

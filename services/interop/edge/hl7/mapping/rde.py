@@ -35,6 +35,8 @@ from services.interop.edge.hl7.profile import OnUnknown, OrderControl
 from services.interop.edge.hl7.refused import ErrorCode
 
 _MOST_DIAGNOSES: Final = 16
+#: ORC-1 of an order that is no longer what it was. What it was, the message does not say.
+_CHANGED: Final = "XO"
 
 
 def prescribed(reading: Reading) -> Mapped:
@@ -69,6 +71,9 @@ def _order(
         )
         return
     rxe = group.need("RXE")
+    if control.upper() == _CHANGED and not reading.profile.prescriptions.number_is_enough:
+        text = "if the drug is another one now, the prescription of the former stands"
+        reading.note("order_changed", orc, 1, text)
     yield PrescriptionIssued(
         prescription_id=id,
         patient_id=patient_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -147,24 +147,45 @@ def quantity(reading: Reading, rxe: Segment) -> Quantity:
 
 
 def days_supply(reading: Reading, group: Group, rxe: Segment) -> int:
-    """The duration (TQ1-6, or component 3 of the old RXE-1), else start and end of it, else
-    the profile's default."""
-    for tq1 in _timing(group):
-        days = _duration(tq1.text(6), tq1.text(6, 2))
-        if days is None and tq1.text(7) and tq1.text(8):
-            begin, end = (types.moment(tq1, n, reading.zone) for n in (7, 8))
-            days = (end - begin).total_seconds() / 86_400 if begin and end else None
-        if days is not None and days > 0:
-            return _whole(days, tq1, 6)
-    old = (rxe.text(1, 3) or "").upper()  # D7: seven days; W2: two weeks
-    days = _duration(old[1:], old[:1])
-    if days is not None and days > 0:
+    """How long all of the timing lasts (TQ1, or the repetitions of the old RXE-1), else the
+    profile's default."""
+    lines = _timing(group)
+    days = _lasting((_of_line(reading, tq1), tq1.text(12)) for tq1 in lines)
+    if days > 0:
+        return _whole(days, lines[0], 6)
+    days = _lasting((_of_old(old.text(3) or ""), old.text(9)) for old in rxe.values(1))
+    if days > 0:
         return _whole(days, rxe, 1)
     default = reading.profile.defaults.days_supply
     if default is None:
         raise rxe.missing(1, "neither a duration (TQ1-6) nor a default of the profile")
     reading.note("defaulted", rxe, 1, "no duration: the profile's default")
     return default
+
+
+def _lasting(lines: Iterable[tuple[float | None, str | None]]) -> float:
+    """Of what one takes at the same time the longest, of what follows one another the sum
+    (conjunction ``S``, table 0472: do the next line after this one). 0: nothing says so."""
+    whole = together = 0.0
+    for days, conjunction in lines:
+        together = max(together, days or 0)
+        if (conjunction or "").upper() == "S":
+            whole, together = whole + together, 0.0
+    return whole + together
+
+
+def _of_line(reading: Reading, tq1: Segment) -> float | None:
+    """TQ1-6, else from start to end."""
+    days = _duration(tq1.text(6), tq1.text(6, 2))
+    if days is None and tq1.text(7) and tq1.text(8):
+        begin, end = (types.moment(tq1, n, reading.zone) for n in (7, 8))
+        days = (end - begin).total_seconds() / 86_400 if begin and end else None
+    return days
+
+
+def _of_old(text: str) -> float | None:
+    """``D7``: seven days; ``W2``: two weeks."""
+    return _duration(text[1:], text[:1].upper())
 
 
 def _duration(amount: str | None, unit: str | None) -> float | None:

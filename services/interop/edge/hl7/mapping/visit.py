@@ -1,10 +1,14 @@
-"""Which stay is a message about (PV1)?"""
+"""Which stay or visit is a message about (PV1), and of what class?"""
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from libs.common.decision import derived_id
+from libs.common.events import VisitClass, VisitCompleted
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping.reading import Reading, as_id
+from services.interop.edge.hl7.message import Segment
 
 
 def visit_number(reading: Reading) -> str | None:
@@ -30,3 +34,32 @@ def encounter_id(reading: Reading, patient_id: str) -> str:
         raise pv1.missing(19, "no visit number, and no admission time to derive one from")
     reading.note("encounter_id_derived", pv1, 19, "from the patient and the admission time")
     return derived_id("encounter", patient_id, admitted.isoformat())
+
+
+def class_of(reading: Reading, pv1: Segment) -> VisitClass | None:
+    """PV1-2 by the profile's table; ``None`` where it says neither a stay nor a visit."""
+    code, default = pv1.text(2), reading.profile.defaults.visit_class
+    if code is not None:
+        return reading.meaning(
+            reading.profile.tables.visit_class, code, (pv1, 2), default, "patient class"
+        )
+    if default is None:
+        raise pv1.missing(2)
+    reading.note("defaulted", pv1, 2, "no patient class: the profile's default")
+    return default
+
+
+def completed(
+    reading: Reading, patient_id: str, visit_class: VisitClass, at: datetime
+) -> VisitCompleted:
+    """That the patient was seen, at PV1's department by PV1's physician."""
+    pv1 = reading.message.need("PV1")
+    physician = pv1.text(7)
+    return VisitCompleted(
+        visit_id=encounter_id(reading, patient_id),
+        patient_id=patient_id,
+        visit_class=visit_class,
+        department=reading.need_department(),
+        practitioner_id=as_id(physician, pv1, 7) if physician else None,
+        occurred_at=at,
+    )
