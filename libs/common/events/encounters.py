@@ -125,3 +125,32 @@ class DischargeCancelled(Event):
     )
     cancelled_at: AwareDatetime = Field(description="When it was taken back.")
     reason: Prose | None = Field(default=None, description="Why, in words for staff.")
+
+
+class EncounterAdmitted(Event):
+    """A stay began. Said again with other values, it replaces what was said before."""
+
+    TYPE: ClassVar[str] = "hospital.encounter.admitted.v1"
+    TOPIC: ClassVar[str] = "hospital.encounters"
+    SUBJECT: ClassVar[str] = "encounter_id"
+
+    encounter_id: Id = Field(description="The stay.")
+    patient_id: Id = Field(description="The patient.")
+    department: Department | None = Field(
+        default=None, description="The department that admitted; absent: not known yet."
+    )
+    attending: Attending | None = Field(default=None, description="The responsible physician.")
+    admitted_at: AwareDatetime = Field(description="When the stay began.")
+
+
+class AdmissionCancelled(Event):
+    """An admission was taken back: the stay never was. It may arrive before the admission."""
+
+    TYPE: ClassVar[str] = "hospital.encounter.admission_cancelled.v1"
+    TOPIC: ClassVar[str] = "hospital.encounters"
+    SUBJECT: ClassVar[str] = "encounter_id"
+
+    encounter_id: Id = Field(description="The stay that never was.")
+    patient_id: Id = Field(description="The patient.")
+    cancelled_at: AwareDatetime = Field(description="When it was taken back.")
+    reason: Prose | None = Field(default=None, description="Why, in words for staff.")

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from libs.common.events.base import Event, Id
+from libs.common.events.base import Event, Id, Word
 
 
 class AuthorRole(StrEnum):
@@ -60,6 +60,32 @@ class MessagePosted(MessagingFact):
     posted_at: AwareDatetime = Field(description="When.")
 
 
+class MessageFlagged(MessagingFact):
+    """A rule of the group or a member took exception to a message."""
+
+    TYPE: ClassVar[str] = "hospital.message.flagged.v1"
+    SUBJECT: ClassVar[str] = "message_id"
+
+    message_id: Id = Field(description="The message.")
+    author_id: Id | None = Field(default=None, description="The person; absent for the system.")
+    flagged_by: Id | None = Field(default=None, description="The person; absent for a rule.")
+    reason: Word = Field(description="urgent_symptom, diagnosing, prescribing, privacy, ...")
+    flagged_at: AwareDatetime = Field(description="When.")
+
+
+class BroadcastSent(MessagingFact):
+    """Staff sent one message to a whole group."""
+
+    TYPE: ClassVar[str] = "hospital.broadcast.sent.v1"
+    SUBJECT: ClassVar[str] = "broadcast_id"
+
+    broadcast_id: Id = Field(description="The broadcast; the same in all its groups.")
+    message_id: Id = Field(description="The message in this group.")
+    sent_by: Id = Field(description="The member of staff.")
+    kind: MessageKind = Field(description="What kind of message it is.")
+    sent_at: AwareDatetime = Field(description="When.")
+
+
 class QuestionFact(MessagingFact):
     """Which question it is about; a question is a message, and has its id."""
 
@@ -83,6 +109,15 @@ class QuestionAsked(QuestionFact):
     )
 
 
+class QuestionClaimed(QuestionFact):
+    """A member of staff took a question on."""
+
+    TYPE: ClassVar[str] = "hospital.question.claimed.v1"
+
+    claimed_by: Id = Field(description="The member of staff.")
+    claimed_at: AwareDatetime = Field(description="When.")
+
+
 class QuestionAnswered(QuestionFact):
     """Staff answered a question."""
 
@@ -99,3 +134,46 @@ class QuestionOverdue(QuestionFact):
     TYPE: ClassVar[str] = "hospital.question.overdue.v1"
 
     due_at: AwareDatetime = Field(description="Until when an answer was promised.")
+
+
+class EscalationFact(MessagingFact):
+    """Which call for help it is about."""
+
+    SUBJECT: ClassVar[str] = "escalation_id"
+
+    escalation_id: Id = Field(description="The call for help.")
+    patient_id: Id | None = Field(default=None, description="The patient, if known.")
+    message_id: Id | None = Field(default=None, description="The message that brought it about.")
+    level: int = Field(ge=1, le=9, description="1 is the first who are called; it grows.")
+
+
+class EscalationRaised(EscalationFact):
+    """Somebody is called who must act: an emergency, or nobody has answered."""
+
+    TYPE: ClassVar[str] = "hospital.escalation.raised.v1"
+
+    reason: Word = Field(description="urgent_symptom, question_overdue, ...")
+    called: tuple[Id, ...] = Field(default=(), max_length=64, description="Who is called.")
+    raised_at: AwareDatetime = Field(description="When.")
+    due_at: AwareDatetime | None = Field(
+        default=None, description="Until when somebody must have acknowledged it."
+    )
+
+
+class EscalationAcknowledged(EscalationFact):
+    """Somebody has taken it on."""
+
+    TYPE: ClassVar[str] = "hospital.escalation.acknowledged.v1"
+
+    acknowledged_by: Id = Field(description="The member of staff.")
+    acknowledged_at: AwareDatetime = Field(description="When.")
+
+
+class EscalationResolved(EscalationFact):
+    """It is settled."""
+
+    TYPE: ClassVar[str] = "hospital.escalation.resolved.v1"
+
+    resolved_by: Id = Field(description="The member of staff.")
+    outcome: Word = Field(description="answered, sent_to_hospital, false_alarm, ...")
+    resolved_at: AwareDatetime = Field(description="When.")

@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import AwareDatetime, Field
 
 from libs.common.events.base import Code, Event, Id, Word
+from libs.common.events.prescriptions import Quantity
 
 
 class RefillStage(StrEnum):
@@ -63,6 +64,31 @@ class RefillDoctorApproved(DoctorDecision):
     TYPE: ClassVar[str] = "hospital.refill.doctor_approved.v1"
 
     days_supply: int = Field(ge=1, le=366, description="For how many days.")
+
+
+class RefillDoctorChanged(DoctorDecision):
+    """A doctor approved with changes of quantity only; a pharmacist reviews next."""
+
+    TYPE: ClassVar[str] = "hospital.refill.doctor_changed.v1"
+
+    days_supply: int = Field(ge=1, le=366, description="For how many days, after the change.")
+    quantity: Quantity | None = Field(default=None, description="How much, after the change.")
+
+
+class RefillDoctorReplaced(DoctorDecision):
+    """A doctor changed the dosing: a new prescription stands in for the renewal."""
+
+    TYPE: ClassVar[str] = "hospital.refill.doctor_replaced.v1"
+
+    new_prescription_id: Id = Field(description="The prescription with the new dosing.")
+
+
+class RefillVisitNeeded(DoctorDecision):
+    """A doctor wants to see the patient first: the renewal is over, its place is given back."""
+
+    TYPE: ClassVar[str] = "hospital.refill.visit_needed.v1"
+
+    reason: Word = Field(description="Why: a code; the doctor's words stay in the service.")
 
 
 class RefillDoctorDeclined(DoctorDecision):
@@ -137,3 +163,48 @@ class RefillExpired(Refill):
 
     stage: RefillStage = Field(description="With whom it lay.")
     expired_at: AwareDatetime = Field(description="When.")
+
+
+class RefillSuspended(Refill):
+    """Something happened since it was asked for (an allergy, an admission, a stopped
+    prescription); it goes no further until a doctor has looked at it."""
+
+    TYPE: ClassVar[str] = "hospital.refill.suspended.v1"
+
+    reason: Word = Field(description="allergy_recorded, admitted, prescription_stopped, ...")
+    suspended_at: AwareDatetime = Field(description="When.")
+
+
+class RefillFulfilment(Refill):
+    """What all steps of the pharmacy have in common."""
+
+    new_prescription_id: Id = Field(description="The renewal's own prescription.")
+    fulfilment_id: Id | None = Field(default=None, description="The dispensing.")
+    pharmacy_id: Id | None = Field(default=None, description="The pharmacy.")
+    occurred_at: AwareDatetime = Field(description="When it happened.")
+
+
+class RefillDispensed(RefillFulfilment):
+    """The medicine is ready to be collected, or on its way."""
+
+    TYPE: ClassVar[str] = "hospital.refill.dispensed.v1"
+
+
+class RefillCollected(RefillFulfilment):
+    """The medicine was collected."""
+
+    TYPE: ClassVar[str] = "hospital.refill.collected.v1"
+
+
+class RefillDelivered(RefillFulfilment):
+    """The medicine was delivered."""
+
+    TYPE: ClassVar[str] = "hospital.refill.delivered.v1"
+
+
+class RefillReturnedToStock(RefillFulfilment):
+    """Nobody collected the medicine, or it came back."""
+
+    TYPE: ClassVar[str] = "hospital.refill.returned_to_stock.v1"
+
+    reason: Word | None = Field(default=None, description="Why.")

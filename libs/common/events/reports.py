@@ -7,7 +7,17 @@ from typing import Annotated, ClassVar
 
 from pydantic import AwareDatetime, Field, FiniteFloat, StrictInt, StringConstraints
 
-from libs.common.events.base import Code, Event, EventModel, Id, Line, Prose, Sensitive, Word
+from libs.common.events.base import (
+    Code,
+    Event,
+    EventModel,
+    Id,
+    Line,
+    Prose,
+    Sensitive,
+    Url,
+    Word,
+)
 
 
 class ReportKind(StrEnum):
@@ -99,6 +109,21 @@ class Hold(EventModel):
     reason: Word | None = Field(default=None, description="Why it is held.")
 
 
+class DocumentRef(EventModel):
+    """A document that belongs to a report: an event holds no document, only where it is."""
+
+    document_id: Id = Field(description="The document; the same content has the same id.")
+    content_type: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$")] = Field(
+        description="Its media type: application/pdf, image/jpeg."
+    )
+    title: Line | None = Field(default=None, description="Its name, for people.")
+    size: int = Field(ge=0, description="Its length in bytes.")
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="SHA-256 of its bytes, in hexadecimal."
+    )
+    url: Url = Field(description="Where it can be had, with a token of the platform.")
+
+
 class ReportContent(Event):
     """A report as it is now: the whole of it, not a difference."""
 
@@ -133,6 +158,9 @@ class ReportContent(Event):
         default=(), max_length=300, description="The lines of the report."
     )
     conclusion: Sensitive[Prose | None] = Field(default=None, description="The finding in words.")
+    documents: tuple[DocumentRef, ...] = Field(
+        default=(), max_length=16, description="The report as a document: a PDF, an image."
+    )
 
 
 class ReportReady(ReportContent):

@@ -50,3 +50,51 @@ class ResultRecalled(ResultFact):
 
     recalled_at: AwareDatetime = Field(description="When.")
     reason: Word = Field(description="withdrawn, held, ...")
+
+
+class InterpretationFact(Event):
+    """Which explanation of which report."""
+
+    TOPIC: ClassVar[str] = "reports.events"
+    SUBJECT: ClassVar[str] = "interpretation_id"
+
+    interpretation_id: Id = Field(description="The request for an explanation.")
+    report_id: Id = Field(description="The report.")
+    patient_id: Id = Field(description="The patient.")
+
+
+class InterpretationRequested(InterpretationFact):
+    """A patient asks what a report means."""
+
+    TYPE: ClassVar[str] = "hospital.interpretation.requested.v1"
+
+    requested_by: Id = Field(description="The patient, or who may act for them.")
+    department_code: Code | None = Field(default=None, description="The department that is asked.")
+    requested_at: AwareDatetime = Field(description="When.")
+    due_at: AwareDatetime | None = Field(
+        default=None, description="Until when an answer is promised."
+    )
+
+
+class InterpretationGiven(InterpretationFact):
+    """A doctor explained a report; the words stay in the service."""
+
+    TYPE: ClassVar[str] = "hospital.interpretation.given.v1"
+
+    version: int = Field(ge=1, description="The version of the report that was explained.")
+    given_by: Id = Field(description="The doctor.")
+    given_at: AwareDatetime = Field(description="When.")
+
+
+class PreparationReminded(Event):
+    """A patient was told what to mind before an examination."""
+
+    TYPE: ClassVar[str] = "hospital.preparation.reminded.v1"
+    TOPIC: ClassVar[str] = "reports.events"
+    SUBJECT: ClassVar[str] = "exam_id"
+
+    exam_id: Id = Field(description="The examination.")
+    patient_id: Id = Field(description="The patient.")
+    preparation: Word = Field(description="Which sheet: mri, colonoscopy, gastroscopy, ...")
+    starts_at: AwareDatetime = Field(description="When the examination begins.")
+    reminded_at: AwareDatetime = Field(description="When the patient was reminded.")

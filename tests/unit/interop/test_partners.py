@@ -58,10 +58,10 @@ def test_what_its_file_does_not_say_is_not_allowed(
 
 
 def test_it_may_read_every_type_of_its_topics_and_no_other() -> None:
-    assert partner(subscribes=["reports.events"]).types == {
-        "hospital.result.released.v1",
-        "hospital.result.viewed.v1",
-        "hospital.result.recalled.v1",
+    assert partner(subscribes=["enrollment.groups"]).types == {
+        "hospital.group.opened.v1",
+        "hospital.group.full.v1",
+        "hospital.group.closed.v1",
     }
 
 

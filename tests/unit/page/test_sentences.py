@@ -53,6 +53,7 @@ def test_every_example_is_told_with_all_its_facts(name: str, language: str) -> N
         events.Channel,
         events.ReportKind,
         events.ReportStatus,
+        events.FulfilmentStatus,
         events.Relationship,
         events.VisitClass,
         events.StaffRole,

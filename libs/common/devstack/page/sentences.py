@@ -28,6 +28,23 @@ SENTENCES: Mapping[str, Sentence] = {
         "从{department}出院", "Discharged from {department}"
     ),
     "hospital.encounter.discharge_cancelled.v1": Sentence("出院被撤销", "Discharge cancelled"),
+    "hospital.encounter.admitted.v1": Sentence("入院", "Admitted", True),
+    "hospital.encounter.admission_cancelled.v1": Sentence(
+        "入院被撤销", "Admission cancelled", True
+    ),
+    "hospital.procedure.scheduled.v1": Sentence("已安排手术或操作", "Procedure planned", True),
+    "hospital.procedure.performed.v1": Sentence("已完成手术或操作", "Procedure performed", True),
+    "hospital.procedure.cancelled.v1": Sentence("手术或操作取消", "Procedure cancelled", True),
+    "hospital.exam.scheduled.v1": Sentence(
+        "预约{kind}检查：{title}", "{kind} examination planned: {title}"
+    ),
+    "hospital.exam.rescheduled.v1": Sentence(
+        "{kind}检查改期：{title}", "{kind} examination moved: {title}"
+    ),
+    "hospital.exam.cancelled.v1": Sentence("检查取消", "Examination cancelled"),
+    "hospital.fulfilment.updated.v1": Sentence("药房：{status}", "Pharmacy: {status}", True),
+    "hospital.condition.recorded.v1": Sentence("记录诊断", "Condition recorded", True),
+    "hospital.allergy.recorded.v1": Sentence("记录过敏史", "Allergy recorded", True),
     "hospital.patient.registered.v1": Sentence("患者建档", "Patient registered", True),
     "hospital.patient.updated.v1": Sentence("患者资料更新", "Patient record updated", True),
     "hospital.patient.merged.v1": Sentence("两份病历合并", "Two patient records merged"),
@@ -102,12 +119,37 @@ SENTENCES: Mapping[str, Sentence] = {
     "hospital.question.overdue.v1": Sentence(
         "{person} 的提问超时未答", "The question of {person} is overdue"
     ),
+    "hospital.question.claimed.v1": Sentence(
+        "{staff} 接手 {person} 的提问", "{staff} took on the question of {person}"
+    ),
+    "hospital.message.flagged.v1": Sentence(
+        "「{group}」的一条消息被标记：{reason}", "A message in “{group}” was flagged: {reason}"
+    ),
+    "hospital.escalation.raised.v1": Sentence("紧急呼叫：{reason}", "Help called: {reason}"),
+    "hospital.escalation.acknowledged.v1": Sentence(
+        "{staff} 响应了紧急呼叫", "{staff} answered the call for help"
+    ),
+    "hospital.escalation.resolved.v1": Sentence(
+        "{staff} 结束了紧急呼叫：{outcome}", "{staff} settled the call for help: {outcome}"
+    ),
+    "hospital.broadcast.sent.v1": Sentence(
+        "{staff} 在「{group}」群发{message_kind}", "{staff} sent {message_kind} to “{group}”"
+    ),
     # reports
     "hospital.result.released.v1": Sentence(
         "{kind}结果已发布，可以查看", "{kind} result released to the patient"
     ),
     "hospital.result.viewed.v1": Sentence("{person} 查看了结果", "{person} read the result"),
     "hospital.result.recalled.v1": Sentence("结果已收回：{reason}", "Result taken back: {reason}"),
+    "hospital.interpretation.requested.v1": Sentence(
+        "{person} 申请解读报告", "{person} asked what a report means"
+    ),
+    "hospital.interpretation.given.v1": Sentence(
+        "{staff} 解读了报告", "{staff} explained a report"
+    ),
+    "hospital.preparation.reminded.v1": Sentence(
+        "已提醒 {person} 检查前准备", "{person} was told how to prepare"
+    ),
     # prescriptions
     "hospital.refill.requested.v1": Sentence(
         "{person} 申请续方（第 {number} 次）", "{person} asked for renewal no. {number}"
@@ -133,6 +175,21 @@ SENTENCES: Mapping[str, Sentence] = {
     ),
     "hospital.refill.cancelled.v1": Sentence("续方申请已取消", "Renewal request cancelled"),
     "hospital.refill.expired.v1": Sentence("续方申请已过期", "Renewal request expired"),
+    "hospital.refill.doctor_changed.v1": Sentence(
+        "{staff} 调整数量后批准（{days_supply} 天）",
+        "{staff} approved with changes ({days_supply} days)",
+    ),
+    "hospital.refill.doctor_replaced.v1": Sentence(
+        "{staff} 改用新处方", "{staff} wrote another prescription instead"
+    ),
+    "hospital.refill.visit_needed.v1": Sentence(
+        "{staff} 请患者先来就诊：{reason}", "{staff} wants to see the patient first: {reason}"
+    ),
+    "hospital.refill.suspended.v1": Sentence("续方暂停：{reason}", "Renewal suspended: {reason}"),
+    "hospital.refill.dispensed.v1": Sentence("药品已备好", "Medicine dispensed"),
+    "hospital.refill.collected.v1": Sentence("药品已取", "Medicine collected"),
+    "hospital.refill.delivered.v1": Sentence("药品已送达", "Medicine delivered"),
+    "hospital.refill.returned_to_stock.v1": Sentence("药品已退库", "Medicine back in stock"),
     # notify
     "hospital.notification.requested.v1": Sentence(
         "请求通知 {person}：{template}", "{person} shall be told: {template}", True
@@ -187,6 +244,13 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "entered-in-error": ("误录", "entered in error"),
     "unknown": ("未知", "unknown"),
     "held": ("暂缓", "held"),
+    # how far a pharmacy is
+    "preparing": ("配药中", "preparing"),
+    "dispensed": ("已配药", "dispensed"),
+    "collected": ("已取药", "collected"),
+    "delivered": ("已送达", "delivered"),
+    "returned_to_stock": ("已退库", "back in stock"),
+    "declined": ("不予调配", "declined"),
     # people
     "patient": ("患者", "patient"),
     "guardian": ("监护人", "guardian"),

@@ -23,7 +23,10 @@ from libs.common.events.enrollment import Invitation
 
 KEPT = 5_000
 _PERSON = ("person_id", "recipient_id", "requested_by", "asked_by", "practitioner_id", "patient_id")
-_STAFF = ("pharmacist_id", "doctor_id", "answered_by")
+_STAFF = (
+    *("pharmacist_id", "doctor_id", "answered_by", "claimed_by", "acknowledged_by"),
+    *("resolved_by", "sent_by", "given_by"),
+)
 _TRANSLATED = (
     *("kind", "status", "reason", "channel", "relationship", "scope", "visit_class", "template"),
 )
