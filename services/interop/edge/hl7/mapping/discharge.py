@@ -7,7 +7,6 @@ HL7 an outpatient who goes home is "discharged" as well, and nobody should invit
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -32,11 +31,10 @@ from services.interop.edge.hl7.mapping.visit import class_of, completed, encount
 from services.interop.edge.hl7.message import Segment
 from services.interop.edge.hl7.profile import OnUnknown
 from services.interop.edge.hl7.refused import ErrorCode
+from services.interop.edge.naming import as_icd10
 
 T = TypeVar("T")
 
-#: ICD-10 with national extensions: I63.9, I63.900x001, M80.9900/3.
-_ICD10: Final = re.compile(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Za-z+*]{0,12})?", re.ASCII)
 #: What one event holds of each; the rest is noted.
 _MOST: Final = 64
 _MOST_GUARDIANS: Final = 16
@@ -144,8 +142,8 @@ def _icd10(reading: Reading, dg1: Segment) -> str | None:
     absent = dg1.text(2) or systems.diagnosis_if_absent
     for coded in codings:
         system = (coded.system or absent).upper()
-        if system in systems.icd10 and _ICD10.fullmatch(coded.code.upper()):
-            return coded.code[:1].upper() + coded.code[1:]
+        if system in systems.icd10 and (found := as_icd10(coded.code)):
+            return found
         mapped = table.codes.get(f"{system}|{coded.code}")
         if mapped is not None:
             return mapped

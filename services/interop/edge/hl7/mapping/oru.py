@@ -1,8 +1,6 @@
 """What do results' messages (ORU^R01) tell? Each OBR with its OBX is a report of its own.
 
-The stricter of OBR-25 and OBX-11 holds: what calls itself final or corrected and has a line
-that is not final does not reach the patient as such; what has a line taken back is corrected;
-what has no other lines is withdrawn.
+The stricter of OBR-25 and OBX-11 holds (``edge/report_status.py``).
 """
 
 from __future__ import annotations
@@ -33,31 +31,14 @@ from services.interop.edge.hl7.mapping.visit import visit_number
 from services.interop.edge.hl7.message import Group, Segment
 from services.interop.edge.hl7.profile import LineStatus
 from services.interop.edge.hl7.refused import ErrorCode
-
-#: What a report of this status is to its readers; absent: nothing yet.
-READY: Final = frozenset(
-    {
-        ReportStatus.PARTIAL,
-        ReportStatus.PRELIMINARY,
-        ReportStatus.FINAL,
-        ReportStatus.APPENDED,
-        ReportStatus.UNKNOWN,
-    }
+from services.interop.edge.report_status import (
+    CORRECTED,
+    LARGEST,
+    READY,
+    SETTLED,
+    WITHDRAWN,
+    settled,
 )
-CORRECTED: Final = frozenset({ReportStatus.CORRECTED, ReportStatus.AMENDED, ReportStatus.MODIFIED})
-#: Those that say that every line is final, and are held to it.
-SETTLED: Final = frozenset(
-    {
-        ReportStatus.FINAL,
-        ReportStatus.APPENDED,
-        ReportStatus.CORRECTED,
-        ReportStatus.AMENDED,
-    }
-)
-WITHDRAWN: Final = frozenset({ReportStatus.CANCELLED, ReportStatus.ENTERED_IN_ERROR})
-
-#: Design: an event stays under 64 KiB, headers included.
-_LARGEST: Final = 60_000
 
 
 def reported(reading: Reading) -> Mapped:
@@ -110,7 +91,7 @@ def _report(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> E
         observations=observations,
         conclusion=conclusion,
     )
-    if len(event.model_dump_json().encode()) > _LARGEST:
+    if len(event.model_dump_json().encode()) > LARGEST:
         raise obr.refused(0, ErrorCode.DATA_TYPE, "the report is larger than an event may be")
     return event
 
@@ -123,21 +104,14 @@ def _status(reading: Reading, obr: Segment, lines: Collection[LineStatus | None]
         told = reading.meaning(table, code, (obr, 25), ReportStatus.UNKNOWN, "result status")
     elif not any(lines):
         raise obr.missing(25)
-    if told not in READY | CORRECTED:
-        return told
-    live = {status for status in lines if status is not LineStatus.VOID}
-    if lines and not live:
-        return ReportStatus.ENTERED_IN_ERROR
-    if told not in SETTLED:
-        return told
-    if LineStatus.PENDING in live:
-        if code is not None:
-            reading.note("not_all_final", obr, 25, "final as a whole, but not every line is")
-        settled = LineStatus.FINAL in live or LineStatus.CORRECTED in live
-        return ReportStatus.PARTIAL if settled else ReportStatus.PRELIMINARY
-    if told in CORRECTED or not {LineStatus.CORRECTED, LineStatus.VOID}.intersection(lines):
-        return told
-    return ReportStatus.CORRECTED
+    found = settled(told, lines)
+    if (
+        code is not None
+        and told in SETTLED
+        and found in (ReportStatus.PARTIAL, ReportStatus.PRELIMINARY)
+    ):
+        reading.note("not_all_final", obr, 25, "final as a whole, but not every line is")
+    return found
 
 
 def _report_id(reading: Reading, group: Group) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import Final
 
 from libs.common.decision import derived_id
 from libs.common.events import Contact, Gender, PatientDeceased, Relationship
+from services.interop.edge.guardians import GuardianRule
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping.reading import Reading, line
 from services.interop.edge.hl7.message import Segment
@@ -109,10 +110,10 @@ def kin(reading: Reading, patient: Person, at: datetime) -> Iterator[Kin]:
     Whether the patient is a child and a link has not ended is asked for the moment ``at`` that
     the message is about and for now: it may be an old one.
     """
-    rule = reading.profile.guardians
-    days = [moment.astimezone(reading.zone).date() for moment in (at, reading.now)]
-    is_adult = any(_age(patient.birth_date, day) >= reading.adult_age(day) for day in days)
-    may_act = rule.of_adult if is_adult else rule.of_child
+    guardians = GuardianRule(
+        reading.profile.guardians, reading.zone, reading.now, reading.adult_age
+    )
+    may_act = guardians.who_may(patient.birth_date, at)
     seen: set[str] = set()
     ended: list[Kin] = []
     for nk1 in reading.message.all("NK1"):
@@ -121,7 +122,7 @@ def kin(reading: Reading, patient: Person, at: datetime) -> Iterator[Kin]:
             reading.note("no_guardian", nk1, 3, "may not act for the patient by the profile")
             continue
         end = types.moment(nk1, 9, reading.zone)
-        until = _until(reading, end, relationship, patient.birth_date)
+        until = guardians.until(relationship, patient.birth_date, (end,))
         found = _kin(reading, nk1, patient.patient_id, relationship, until)
         if found is None or found.person_id in seen or found.person_id == patient.patient_id:
             continue
@@ -134,19 +135,6 @@ def kin(reading: Reading, patient: Person, at: datetime) -> Iterator[Kin]:
         seen.add(found.person_id)
         yield found
     yield from (one for one in ended if one.person_id not in seen)
-
-
-def _until(
-    reading: Reading, end: datetime | None, relationship: Relationship, born: date
-) -> datetime | None:
-    """The earlier of the ``end`` that the sender gives and the patient's coming of age, from
-    which on only those act who may for an adult."""
-    ends = [end]
-    if relationship not in reading.profile.guardians.of_adult:
-        years = reading.adult_age(reading.now.astimezone(reading.zone).date())
-        midnight = datetime.combine(_birthday(born, years), time(), reading.zone)
-        ends.append(midnight.astimezone(UTC))
-    return min((end for end in ends if end is not None), default=None)
 
 
 def _relationship(reading: Reading, nk1: Segment) -> Relationship | None:
@@ -181,16 +169,3 @@ def _kin(
     told = nk1.values(5) + nk1.values(6) + nk1.values(40)
     contact = Contact(name=name, phone=types.phone(told), email=types.email(told))
     return Kin(nk1, person_id, relationship, contact, until)
-
-
-def _birthday(born: date, years: int) -> date:
-    """The day on which somebody is so many years old, as :func:`_age` counts."""
-    year = min(born.year + years, date.max.year - 1)  # in any zone there is such a day
-    try:
-        return born.replace(year=year)
-    except ValueError:
-        return date(year, 3, 1)
-
-
-def _age(born: date, today: date) -> int:
-    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))

@@ -6,7 +6,6 @@ times. Notes hold places and codes, never names or findings.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
@@ -14,10 +13,12 @@ from typing import Final, TypeVar
 
 from libs.common.decision import derived_id
 from libs.common.events import Department, Event
+from services.interop.edge import naming
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.message import Message, Segment, Value
 from services.interop.edge.hl7.profile import DepartmentOf, Identifier, OnUnknown, Profile, Table
 from services.interop.edge.hl7.refused import ErrorCode, Refused
+from services.interop.edge.naming import is_identity_number, line, shown
 
 T = TypeVar("T")
 
@@ -25,12 +26,6 @@ T = TypeVar("T")
 AHEAD: Final = timedelta(minutes=5)
 #: They are kept with the message; who sees a hundred needs no more to see what is wrong.
 _MOST_NOTES: Final = 100
-_SHORT: Final = re.compile(r"[A-Za-z0-9._-]{1,8}", re.ASCII)
-_NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9._:@-]")
-_IDENTITY: Final = re.compile(r"\d{6}(\d{4})(\d{2})(\d{2})\d{3}[\dXx]", re.ASCII)
-#: Of an id made of parts: what joins them stands in none of them.
-_NOT_IN_PART: Final = re.compile(r"[^A-Za-z0-9._-]")
-_NOT_IN_CODE: Final = re.compile(r"[\s/|~]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +121,7 @@ class Reading:
             id = value.text(1)
             if id is None or (value.text(5) or "") in rule.never:
                 continue
-            if _is_identity_number(id):
+            if is_identity_number(id):
                 text = "shaped like an identity card's number: passed over"
                 self.note("identity_number", segment, number, text)
                 continue
@@ -176,29 +171,8 @@ class Reading:
         return found
 
 
-def shown(code: str) -> str:
-    """``code`` if it looks like one: what stands in its place may be a name or a finding."""
-    return code if _SHORT.fullmatch(code) else "(not shown)"
-
-
 def _department(of: DepartmentOf) -> Department:
     return Department(code=of.code, name=of.name)
-
-
-def _is_identity_number(text: str) -> bool:
-    """18 characters as on an identity card (GB 11643), whatever type the sender gives them:
-    right in the check digit or with a day of birth in their place."""
-    found = _IDENTITY.fullmatch(re.sub(r"[\s-]", "", text[:40]))
-    if found is None:
-        return False
-    digits = [10 if char in "Xx" else int(char) for char in found[0]]
-    if sum(d * pow(2, 17 - n, 11) for n, d in enumerate(digits)) % 11 == 1:
-        return True
-    year, month, day = int(found[1]), int(found[2]), int(found[3])
-    try:
-        return date(year, month, day).year in range(1850, 2100)
-    except ValueError:
-        return False
 
 
 def _is_of(value: Value, authorities: tuple[str, ...]) -> bool:
@@ -206,42 +180,23 @@ def _is_of(value: Value, authorities: tuple[str, ...]) -> bool:
 
 
 def as_id(text: str, segment: Segment, number: int) -> str:
-    """``text`` as an id of the platform: what may not stand there becomes ``~`` and its
-    bytes in hexadecimal, so that two never become one."""
-    return _checked(_escaped(_NOT_IN_ID, text), segment, number)
+    """``text`` as an id of the platform (:func:`naming.as_id`)."""
+    return _checked(naming.id_text(text), segment, number)
 
 
-def _checked(found: str, segment: Segment, number: int) -> str:
-    if found[:1] and not found[0].isalnum():
-        found = f"0~~{found}"
-    if not found or len(found) > 128:
+def _checked(text: str, segment: Segment, number: int) -> str:
+    found = naming.checked_id(text)
+    if found is None:
         raise segment.refused(number, ErrorCode.DATA_TYPE, "no identifier of 1 to 128 characters")
     return found
 
 
 def as_code(text: str, segment: Segment, number: int) -> str:
     """``text`` as a code, by the same rule."""
-    found = _escaped(_NOT_IN_CODE, text)
-    if not found or len(found) > 64:
+    found = naming.as_code(text)
+    if found is None:
         raise segment.refused(number, ErrorCode.DATA_TYPE, "no code of 1 to 64 characters")
     return found
-
-
-def _escaped(unwanted: re.Pattern[str], text: str) -> str:
-    # Longer than any id or code may be, in any case: no need to escape all of it.
-    return unwanted.sub(lambda m: _hex(m[0]), text[:129])
-
-
-def _hex(char: str) -> str:
-    return "".join(f"~{byte:02x}" for byte in char.encode("utf-8", errors="replace"))
-
-
-def line(text: str | None, limit: int = 256) -> str | None:
-    """A text that fits on a line, shortened visibly."""
-    if text is None:
-        return None
-    one = " ".join(text.split())
-    return (one if len(one) <= limit else f"{one[: limit - 1]}…") or None
 
 
 def numbered(segment: Segment, number: int, *content: str | None, prefix: str = "") -> str:
@@ -249,13 +204,11 @@ def numbered(segment: Segment, number: int, *content: str | None, prefix: str = 
     else of the content tells apart what senders give one number. Never the position: another
     message, with less or more in it, must find the same thing by the same id."""
     namespace = segment.text(number, 2)
-    order = _part(segment.need(number)) + (f"@{_part(namespace)}" if namespace else "")
-    parts = [order, *(_part(c) for c in content if c)]
-    return _checked(_escaped(_NOT_IN_ID, prefix) + ":".join(parts), segment, number)
-
-
-def _part(text: str) -> str:
-    return _escaped(_NOT_IN_PART, text)
+    order = naming.id_part(segment.need(number)) + (
+        f"@{naming.id_part(namespace)}" if namespace else ""
+    )
+    parts = [order, *(naming.id_part(c) for c in content if c)]
+    return _checked(naming.id_text(prefix) + ":".join(parts), segment, number)
 
 
 class Distinct:

@@ -1,0 +1,40 @@
+"""What is kept of a FHIR resource, so that a later request may refer to it?
+
+The resource itself, under the id that its sender knows it by, and the identifiers by which
+another one may name it. Besides, what it told: the same resource sent again tells nothing.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from libs.common.decision import Document, derived_id
+from libs.common.events.base import Sensitive
+
+
+class Kept(Document):
+    """One resource of one sender, as it is now."""
+
+    COLLECTION: ClassVar[str] = "resources"
+
+    type: str
+    fhir_id: Sensitive[str]
+    #: Under what else it is found (:func:`name_of`, :func:`relation_of`): no text of the sender's.
+    names: tuple[str, ...] = ()
+    content: Sensitive[bytes] = b""
+    #: A hash of the facts that it told last; empty if none.
+    told: str = ""
+
+
+def kept_id(sender: str, type: str, id: str) -> str:
+    return derived_id("resource", sender, type, id)
+
+
+def name_of(sender: str, type: str, system: str, value: str) -> str:
+    """Under which a resource is found by one of its identifiers."""
+    return derived_id("identifier", sender, type, system, value)
+
+
+def relation_of(sender: str, patient_id: str) -> str:
+    """Under which the persons related to a patient (Patient's FHIR id) are found."""
+    return derived_id("related", sender, patient_id)
