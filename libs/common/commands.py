@@ -25,7 +25,9 @@ from libs.common.relay import Relay
 
 log = structlog.get_logger()
 
-BATCH = 64
+#: Commands, and bytes of those that say their size, in one transaction: a longer one would keep
+#: everybody waiting, and the database ends it. A larger command has one of its own.
+BATCH, BATCH_BYTES = 64, 4 * 1024 * 1024
 #: Seconds that a command waits for a database that is away before it is told so.
 PATIENCE = 8.0
 
@@ -81,8 +83,17 @@ class Commands:
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                await self._decide(batch)
+                await self._decide(self._next_batch())
+
+    def _next_batch(self) -> list[tuple[Input, asyncio.Future[Outcome]]]:
+        batch = [self._waiting.popleft()]
+        size = batch[0][0].size
+        while self._waiting and len(batch) < BATCH:
+            size += self._waiting[0][0].size
+            if size > BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
 
     async def _decide(self, batch: list[tuple[Input, asyncio.Future[Outcome]]]) -> None:
         inputs = [input for input, _ in batch]

@@ -109,6 +109,7 @@ class Input(NamedTuple):
     ``(source, id)`` identifies it within its hospital for ever; ``body_hash`` tells a
     repetition from another body under the same id. ``time`` is when the event
     happened at its publisher, when the command came in, or when the timer was due.
+    ``size``: bytes that it may put into a transaction, said of what may be large.
     """
 
     id: str
@@ -126,6 +127,7 @@ class Input(NamedTuple):
     if_match: int | None = None
     body_hash: bytes = b""
     origin: tuple[str, int, int] | None = None
+    size: int = 0
 
 
 class State(Protocol):

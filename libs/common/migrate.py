@@ -10,9 +10,10 @@ import asyncio
 import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from libs.common import audit
+from libs.common.decision import Document
 from libs.common.lease import LEASES
 from libs.common.mongo import CollectionSpec, Database
 from libs.common.relay import WAKE
@@ -25,6 +26,14 @@ RUNTIME = (INBOX, OUTBOX, TIMERS, LEASES, WAKE, audit.COLLECTION)
 
 
 Keys = Sequence[tuple[str, int]]
+
+
+class Life(NamedTuple):
+    """Documents of ``model`` are deleted so many days after the time in ``field``; 0: never."""
+
+    model: type[Document]
+    field: str
+    days: int
 
 
 def _indexes(
@@ -52,13 +61,23 @@ def _indexes(
         yield LEASES, [("_id", 1), ("owner", 1), ("beat", 1)], {}
 
 
-async def migrate(database: Database, collections: Sequence[CollectionSpec[Any]]) -> None:
-    """Make what is missing; change nothing that exists."""
+async def migrate(
+    database: Database,
+    collections: Sequence[CollectionSpec[Any]],
+    lives: Sequence[Life] = (),
+) -> None:
+    """Make what is missing; change nothing that exists but for how long documents live."""
     for name in (*RUNTIME, *(c.model.COLLECTION for c in collections)):
         await database.ensure(name)
     embedded = await database.is_embedded()
     for name, keys, options in _indexes(collections, embedded=embedded):
         await database.ensure_index(name, keys, **options)
+    for model, field, days in lives:
+        if days:
+            life = {"expireAfterSeconds": days * 86_400}
+            await database.ensure_index(model.COLLECTION, [(field, 1)], **life)
+        else:
+            await database.drop_index(model.COLLECTION, [(field, 1)])
 
 
 async def missing(database: Database, collections: Sequence[CollectionSpec[Any]]) -> list[str]:
@@ -87,7 +106,7 @@ async def _main(services: Sequence[str]) -> None:
         spec = importlib.import_module(f"services.{name}.main").SPEC
         settings = spec.settings()
         database = Database(settings.mongo_url, settings.mongo_database or f"lianxin_{name}")
-        await migrate(database, spec.collections)
+        await migrate(database, spec.collections, spec.lives(settings))
         await database.close()
         print(f"{name}: collections and indexes are in place", flush=True)
 

@@ -448,11 +448,21 @@ class Database:
         self, name: str, keys: Sequence[tuple[str, int]], **options: Any
     ) -> None:
         """Make an index, or make it anew if only the time to live in it is another."""
-        raw, life = self._db[name], "expireAfterSeconds"
-        for index in await self.indexes(name) if life in options else ():
-            if list(index["key"].items()) == list(keys) and index.get(life) != options[life]:
-                await _call(raw.drop_index(index["name"]))
-        await _call(raw.create_index(list(keys), **options))
+        life = "expireAfterSeconds"
+        if life in options:
+            await self.drop_index(name, keys, lambda index: index.get(life) != options[life])
+        await _call(self._db[name].create_index(list(keys), **options))
+
+    async def drop_index(
+        self,
+        name: str,
+        keys: Sequence[tuple[str, int]],
+        when: Callable[[Row], bool] = lambda _: True,
+    ) -> None:
+        """Drop an index, if it is there and ``when`` says so of it."""
+        for index in await self.indexes(name):
+            if list(index["key"].items()) == list(keys) and when(index):
+                await _call(self._db[name].drop_index(index["name"]))
 
     async def indexes(self, name: str) -> list[Row]:
         """What the server says of each: ``key`` and its options."""

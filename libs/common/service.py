@@ -39,7 +39,7 @@ from libs.common.http.words import Texts
 from libs.common.jwks import fetch_keys
 from libs.common.lease import Lease
 from libs.common.loop_lag import watch_loop
-from libs.common.migrate import missing
+from libs.common.migrate import Life, missing
 from libs.common.mongo import Collection, CollectionSpec, Database, Unavailable, Unstorable
 from libs.common.relay import Relay
 from libs.common.settings import Settings
@@ -62,6 +62,8 @@ def _ignore(_input: Input, _answer: Answer) -> None:
 class ServiceSpec:
     """One service. ``handlers`` maps event types, commands and timers to their rules;
     ``background`` gives coroutines that run beside the consumer (they end by cancelling).
+    ``listeners`` are such that take in what they have to answer, as from a port of their own:
+    they end first, while what they still want decided is.
     """
 
     name: str
@@ -75,6 +77,9 @@ class ServiceSpec:
     policy: Callable[[Any], Any] = lambda _settings: None
     observe: Callable[[Input, Answer], None] = _ignore
     background: Callable[[Runtime], Sequence[Coroutine[Any, Any, None]]] = lambda _runtime: ()
+    listeners: Callable[[Runtime], Sequence[Coroutine[Any, Any, None]]] = lambda _runtime: ()
+    #: How long documents are kept, where not for ever.
+    lives: Callable[[Any], Sequence[Life]] = lambda _settings: ()
 
 
 class Runtime:
@@ -143,6 +148,7 @@ class Runtime:
         self.reachable = False  # the database answered a moment ago
         self.failed = False  # a part of it has ended that never should
         self._leaving = False  # from now on parts may end
+        self._listeners: list[asyncio.Task[None]] = []
         self._waiting_for: list[str] = ["starting"]
 
     def _owned(self, owned: bool) -> None:
@@ -191,6 +197,7 @@ class Runtime:
             self._leaving = True
             try:
                 async with asyncio.timeout(DRAIN):
+                    await self._stop_listening()
                     # Together: each first takes nothing new, then finishes what it has.
                     await asyncio.gather(self.commands.stop(commands), self.consumer.stop())
                     await self.relay.flush()
@@ -204,6 +211,11 @@ class Runtime:
             if stuck:  # the group and the lease will notice by themselves
                 log.warning("not_left", service=self.spec.name)
             await self.database.close()
+
+    async def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.cancel()
+        await asyncio.gather(*self._listeners, return_exceptions=True)
 
     async def _run_when_possible(self) -> None:
         try:
@@ -223,6 +235,11 @@ class Runtime:
                 )
             )
         ]
+        self._listeners = [
+            asyncio.create_task(listener, name=f"{self.spec.name}-listener-{n}")
+            for n, listener in enumerate(() if self._leaving else self.spec.listeners(self))
+        ]
+        tasks += self._listeners
         # Start-up garbage never needs another look, and a batch holds many short-lived objects.
         gc.collect()
         gc.freeze()
@@ -232,7 +249,10 @@ class Runtime:
             while running:
                 ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
-                    if task.cancelled():  # by a library: then nobody else would notice
+                    if task.cancelled():
+                        if self._leaving and task in self._listeners:
+                            continue
+                        # By a library: then nobody else would notice.
                         raise RuntimeError(f"{task.get_name()} was cancelled")
                     task.result()
         except Exception as error:

@@ -14,13 +14,13 @@ from services.interop.api.listening import Listening
 from services.interop.api.messages import ACCESS, router
 from services.interop.api.policy import Policy
 from services.interop.edge.connection import Limits
-from services.interop.edge.hl7.profiles import load_senders
+from services.interop.edge.hl7.profiles import PolicyError, load_senders
 from services.interop.edge.mllp import MllpServer
 from services.interop.edge.partners import load_partners
 from services.interop.edge.tls import server_context
 from services.interop.handlers import HANDLERS
 from services.interop.settings import Settings
-from services.interop.store import COLLECTIONS
+from services.interop.store import COLLECTIONS, lives
 
 #: Seconds for the messages in flight when it stops; less than the runtime gives its parts.
 STOP: Final = 3.0
@@ -29,10 +29,13 @@ STOP: Final = 3.0
 def load_policy(settings: Settings) -> Policy:
     zone = ZoneInfo(settings.hospital_time_zone)
     folder, adult = settings.policies_dir, adult_age.load(settings.policies_dir)
-    return Policy(
-        senders=load_senders(folder / "senders", zone, adult),
-        partners=load_partners(folder / "partners"),
-    )
+    senders = load_senders(folder / "senders", zone, adult)
+    if senders.certified and settings.mllp_port and settings.mllp_tls_client_ca is None:
+        raise PolicyError(
+            f"{folder / 'senders'}: a profile names certificates, but no sender can show one: "
+            "set MLLP_TLS_CERT and MLLP_TLS_CLIENT_CA"
+        )
+    return Policy(senders=senders, partners=load_partners(folder / "partners"))
 
 
 def count(_input: Input, answer: Answer) -> None:
@@ -51,6 +54,9 @@ async def serve_mllp(runtime: Runtime) -> None:
         max_connections=settings.mllp_max_connections,
         max_per_address=settings.mllp_max_per_address,
         max_frame=settings.mllp_max_frame,
+        frame_timeout=settings.mllp_frame_seconds,
+        drain_timeout=settings.mllp_unread_seconds,
+        idle_timeout=settings.mllp_idle_seconds,
     )
     tls = None
     if settings.mllp_tls_cert is not None:
@@ -67,7 +73,7 @@ async def serve_mllp(runtime: Runtime) -> None:
         await server.stop(STOP)
 
 
-def background(runtime: Runtime) -> Sequence[Coroutine[Any, Any, None]]:
+def listeners(runtime: Runtime) -> Sequence[Coroutine[Any, Any, None]]:
     assert isinstance(runtime.settings, Settings)
     return [serve_mllp(runtime)] if runtime.settings.mllp_port else []
 
@@ -82,7 +88,8 @@ SPEC = ServiceSpec(
     access=ACCESS,
     policy=load_policy,
     observe=count,
-    background=background,
+    listeners=listeners,
+    lives=lives,
 )
 
 if __name__ == "__main__":

@@ -14,13 +14,24 @@ class Settings(CommonSettings):
     interop_hospital: str = Field("h1", description="whose systems send here over MLLP")
     mllp_host: str = Field("", description="HTTP_HOST if empty")
     mllp_port: int = Field(2575, ge=0, le=65_535, description="IANA's for HL7; 0: no MLLP")
-    mllp_max_frame: int = Field(10 * 1024 * 1024, ge=1_024, description="bytes of one message")
+    mllp_max_frame: int = Field(
+        10 * 1024 * 1024,
+        ge=1_024,
+        le=15 * 1024 * 1024,
+        description="bytes of one message; the database's documents end at 16 MiB",
+    )
     mllp_max_connections: int = Field(256, ge=1)
     mllp_max_per_address: int = Field(
         32, ge=1, description="connections; more for an interface engine or a TLS proxy"
     )
+    mllp_frame_seconds: float = Field(60.0, gt=0, description="from a message's begin to its end")
+    mllp_unread_seconds: float = Field(30.0, gt=0, description="for a sender to read its answers")
+    mllp_idle_seconds: float = Field(3_600.0, gt=0, description="until the next message begins")
     mllp_tls_cert: Path | None = Field(None, description="PEM; with it MLLP speaks TLS only")
     mllp_tls_key: Path | None = None
     mllp_tls_client_ca: Path | None = Field(
         None, description="PEM; with it every sender needs a certificate"
+    )
+    message_retention_days: int = Field(
+        90, ge=0, le=36_500, description="messages are kept so long after they came; 0: for ever"
     )

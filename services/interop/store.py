@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from libs.common.migrate import Life
 from libs.common.mongo import CollectionSpec, Database, Index
 from services.interop.domain.patient import Patient
 from services.interop.domain.receipt import Body, Control, Receipt, Standing
 from services.interop.domain.stay import Stay
+from services.interop.settings import Settings
 
 RECEIPTS = CollectionSpec(
     Receipt,
@@ -25,6 +28,18 @@ COLLECTIONS: tuple[CollectionSpec[Any], ...] = (
     CollectionSpec(Patient),
     CollectionSpec(Stay),
 )
+
+
+def lives(settings: Settings) -> Sequence[Life]:
+    """A message's receipt, by which a repetition is known, goes first, so that whoever sees it
+    finds its content; and the database deletes at leisure."""
+    days = settings.message_retention_days
+    return (
+        Life(Receipt, "received_at", days),
+        Life(Control, "received_at", days),
+        Life(Body, "received_at", days and days + 1),
+    )
+
 
 #: The sort values of a message in a list.
 Keyset = tuple[datetime, str]

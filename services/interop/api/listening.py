@@ -12,11 +12,12 @@ from libs.common.clock import Ports
 from libs.common.commands import Busy, Commands
 from libs.common.decision import Input
 from libs.common.fates import Fate
+from libs.common.fates import Outcome as Decided
 from services.interop.domain.receipt import Fault, Received, Standing
 from services.interop.edge.connection import Peer
 from services.interop.edge.hl7.ack import Outcome, acknowledge, wanted
 from services.interop.edge.hl7.header import read_header
-from services.interop.edge.hl7.receive import Senders, not_now, outcome_of
+from services.interop.edge.hl7.receive import Senders, internal, not_now, outcome_of
 from services.interop.handlers import RECEIVE
 
 log = structlog.get_logger()
@@ -43,9 +44,9 @@ class Listening:
         now = self._ports.clock.now()
         if len(raw) > LARGE:
             async with self._large:
-                received = await asyncio.to_thread(self._senders.received, raw, now)
+                received = await asyncio.to_thread(self._senders.received, raw, now, peer.names)
         else:
-            received = self._senders.received(raw, now)
+            received = self._senders.received(raw, now, peer.names)
         outcome, faults = await self._submit(received)
         log.info(
             "message_answered",
@@ -64,6 +65,22 @@ class Listening:
         return acknowledge(header, code, own_id, now.astimezone(self._senders.zone), faults)
 
     async def _submit(self, received: Received) -> tuple[Outcome, Sequence[Fault]]:
+        try:
+            decided = await self._decided(received)
+            if decided.fate is Fate.REJECTED:
+                # A bug of ours, which sending it again can't mend: nothing of it is stored yet.
+                log.error("message_kept_aside", type=received.type[:16], why=decided.note)
+                decided = await self._decided(received.kept_aside(internal()))
+        except Busy as busy:
+            log.warning("message_not_stored", why=busy.reason)
+            return Outcome.AGAIN, not_now()
+        if decided.fate is Fate.REJECTED:
+            return Outcome.AGAIN, not_now()
+        result = decided.result
+        faults = [Fault.model_validate(fault) for fault in result["faults"]]
+        return outcome_of(Standing(result["standing"])), faults
+
+    async def _decided(self, received: Received) -> Decided:
         input = Input(
             id=self._ports.ids.new(),
             source=SOURCE,
@@ -72,14 +89,6 @@ class Listening:
             subject=received.receipt_id,
             time=self._ports.clock.now(),
             data=received,
+            size=len(received.raw),
         )
-        try:
-            decided = await self._commands.submit(input)
-        except Busy as busy:
-            log.warning("message_not_stored", why=busy.reason)
-            return Outcome.AGAIN, not_now()
-        if decided.fate is Fate.REJECTED:  # a bug of ours: nothing of it is stored
-            return Outcome.AGAIN, not_now()
-        result = decided.result
-        faults = [Fault.model_validate(fault) for fault in result["faults"]]
-        return outcome_of(Standing(result["standing"])), faults
+        return await self._commands.submit(input)

@@ -132,5 +132,6 @@ async def reprocess(
     asked = command(request, RECEIVE, None, subject=id, idempotency_key=key)
     policy: Policy = request.app.state.runtime.policy
     now = request.app.state.ports.clock.now()
-    again = await asyncio.to_thread(policy.senders.received, await store.raw(receipt), now)
-    return answer(await submit(request, asked._replace(data=again)))
+    raw, certificate = await store.raw(receipt), receipt.certificate
+    again = await asyncio.to_thread(policy.senders.received, raw, now, certificate)
+    return answer(await submit(request, asked._replace(data=again, size=len(raw))))

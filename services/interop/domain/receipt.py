@@ -68,6 +68,8 @@ class Receipt(Document):
     received_at: datetime
     standing: Standing
     patient_id: str = ""
+    #: By what names its sender's certificate was known when it came.
+    certificate: frozenset[str] = frozenset()
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
     #: Types and ids of the events that it gave.
@@ -80,6 +82,7 @@ class Body(Document):
     COLLECTION: ClassVar[str] = "bodies"
 
     raw: Sensitive[bytes]
+    received_at: datetime
 
 
 class Control(Document):
@@ -88,6 +91,7 @@ class Control(Document):
     COLLECTION: ClassVar[str] = "controls"
 
     receipt_id: str
+    received_at: datetime
 
 
 class Received(BaseModel):
@@ -100,6 +104,7 @@ class Received(BaseModel):
     type: str
     raw: bytes
     production: bool = True
+    certificate: frozenset[str] = frozenset()
     patient_id: str = ""
     #: Fields of the patient's record of which the message says nothing.
     left_out: frozenset[str] = frozenset()
@@ -111,6 +116,10 @@ class Received(BaseModel):
     @property
     def control(self) -> str:
         return f"{self.sender}|{self.control_id}"
+
+    def kept_aside(self, faults: tuple[Fault, ...]) -> Received:
+        """The same message as one that can't be handled."""
+        return self.model_copy(update={"events": (), "faults": faults})
 
     @property
     def control_key(self) -> str | None:
@@ -153,8 +162,10 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
         return Decision(result=_result(before), note="repeated")
     changes: dict[str, Document] = {}
     if before is None:
-        changes["body"] = Body(id=data.receipt_id, hospital=input.hospital, raw=data.raw)
-    notes = [*data.notes, *_reused(input, state, changes)]
+        known = state.get(Body, data.receipt_id)  # a body outlives its receipt by a day
+        body = Body(id=data.receipt_id, hospital=input.hospital, raw=data.raw, received_at=env.now)
+        changes["body"] = known.but(received_at=env.now) if known else body
+    notes = [*data.notes, *_reused(input, state, env, changes)]
     standing = Standing.ACCEPTED if data.production else Standing.NOT_PRODUCTION
     emits: list[Emit] = []
     if data.faults:
@@ -173,6 +184,7 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
     receipt = receipt.but(
         standing=standing,
         patient_id=data.patient_id,
+        certificate=data.certificate,
         faults=data.faults,
         notes=tuple(notes),
         events=tuple((e.data.TYPE, _event_id(input, n)) for n, e in enumerate(emits)),
@@ -185,14 +197,17 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
     )
 
 
-def _reused(input: Input, state: State, changes: dict[str, Document]) -> Iterator[str]:
+def _reused(input: Input, state: State, env: Env, changes: dict[str, Document]) -> Iterator[str]:
     data: Received = input.data
     if data.control_key is None:
         return
     first = state.get(Control, data.control_key)
     if first is None:
         changes["control"] = Control(
-            id=data.control_key, hospital=input.hospital, receipt_id=data.receipt_id
+            id=data.control_key,
+            hospital=input.hospital,
+            receipt_id=data.receipt_id,
+            received_at=env.now,
         )
     elif first.receipt_id != data.receipt_id:
         yield "control_id_reused"

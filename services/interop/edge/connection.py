@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from services.interop.edge.frames import Frames, framed
-from services.interop.edge.tls import common_name
+from services.interop.edge.tls import names
 
 log = structlog.get_logger()
 
@@ -27,11 +27,11 @@ _CHUNK: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end. ``common_name``: of its verified certificate's subject."""
+    """Who is at the other end. ``names``: of its verified certificate."""
 
     address: str
     port: int
-    common_name: str | None = None
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +52,10 @@ class Limits:
     handshake_timeout: float = 10.0
     #: From an answer, or from connecting, to the begin of a message.
     idle_timeout: float = 3_600.0
-    #: Idle for longer, a connection gives way to a new one that finds no place.
+    #: Idle for longer, a connection gives way to a new one that finds no place; sooner if
+    #: there was no message on it yet, or whoever only connects would keep senders out.
     give_way_after: float = 60.0
+    give_way_unused_after: float = 5.0
     #: From the begin of a message to its end.
     frame_timeout: float = 60.0
     drain_timeout: float = 30.0
@@ -95,6 +97,7 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
         self._told: str | None = None  # by another, why it ends
         self._idle_since: float | None = None  # None but between messages
+        self._used = False  # there was a message
         self.in_flight = False  # from a whole message to its answer
         self.last = False  # take no message after this one
 
@@ -102,9 +105,12 @@ class Connection:
     def address(self) -> str:
         return self._peer.address
 
-    def idle(self, now: float) -> float:
-        """For how many seconds it has been between two messages; 0 within one."""
-        return 0.0 if self._idle_since is None else now - self._idle_since
+    def spare(self, now: float, limits: Limits) -> float:
+        """For how many seconds it could have given way to another; negative if it can't."""
+        if self._idle_since is None:
+            return -1.0
+        keep = limits.give_way_after if self._used else limits.give_way_unused_after
+        return now - self._idle_since - keep
 
     def end(self, why: str) -> None:
         """To be called while it runs."""
@@ -149,8 +155,8 @@ class Connection:
             ssl_handshake_timeout=limits.handshake_timeout if tls else None,
             ssl_shutdown_timeout=limits.close_timeout if tls else None,
         )
-        certificate = transport.get_extra_info("peercert")
-        self._peer = Peer(self._peer.address, self._peer.port, common_name(certificate))
+        verified = names(transport.get_extra_info("ssl_object"))
+        self._peer = Peer(self._peer.address, self._peer.port, verified)
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     async def _converse(
@@ -202,7 +208,7 @@ class Connection:
         self, message: bytes, writer: asyncio.StreamWriter, handle: Handle, limits: Limits
     ) -> str | None:
         """Have ``message`` handled, and send its answer; why that failed."""
-        self.in_flight = True
+        self.in_flight = self._used = True
         try:
             answer = await handle(message, self._peer)
         except Exception:  # not acknowledged: the sender sends it again

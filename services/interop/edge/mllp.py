@@ -113,8 +113,8 @@ class MllpServer:
             in_its_way = everybody
         else:
             return True
-        longest = max(in_its_way, key=lambda other: other.idle(now))
-        if longest.idle(now) <= self._limits.give_way_after:
+        longest = max(in_its_way, key=lambda other: other.spare(now, self._limits))
+        if longest.spare(now, self._limits) <= 0:
             return False
         longest.end("gave_way")
         return True

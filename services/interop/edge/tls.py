@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,18 @@ def server_context(
     return context
 
 
-def common_name(certificate: dict[str, Any] | None) -> str | None:
-    """The subject's common name, from ``getpeercert()``; None if there is not exactly one.
+def names(tls: ssl.SSLObject | None) -> frozenset[str]:
+    """What a peer's certificate calls it, in small letters, and ``sha256:`` with its fingerprint.
 
-    Only of a certificate that was verified: of any other, ``getpeercert()`` is empty.
+    Its subject's common name, if there is exactly one, and its DNS names. Only of a
+    certificate that was verified: of any other, ``getpeercert()`` is empty.
     """
-    subject = (certificate or {}).get("subject", ())
-    names = [str(value) for part in subject for name, value in part if name == "commonName"]
-    return names[0] if len(names) == 1 else None
+    certificate: dict[str, Any] = (tls and tls.getpeercert()) or {}
+    if tls is None or not certificate:
+        return frozenset()
+    subject = certificate.get("subject", ())
+    common = [value for part in subject for name, value in part if name == "commonName"]
+    dns = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
+    fingerprint = sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
+    found = [*(common if len(common) == 1 else ()), *dns, f"sha256:{fingerprint}"]
+    return frozenset(str(name).lower() for name in found)

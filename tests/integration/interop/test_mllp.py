@@ -161,7 +161,7 @@ async def test_many_messages_are_answered_on_one_connection() -> None:
         for n in range(20):
             assert await asked(client, b"m%d" % n) == b"answer to m%d" % n
         assert {peer.address for peer in here.receiver.peers} == {"127.0.0.1"}
-        assert {peer.common_name for peer in here.receiver.peers} == {None}
+        assert {peer.names for peer in here.receiver.peers} == {frozenset()}
 
 
 async def test_messages_sent_without_waiting_are_answered_in_order_one_at_a_time() -> None:
@@ -372,7 +372,9 @@ async def test_one_address_does_not_take_the_places_of_the_others() -> None:
 
 
 async def test_who_has_been_idle_longest_gives_way_to_who_finds_no_place() -> None:
-    async with place(replace(LIMITS, max_connections=3, give_way_after=0.5)) as here:
+    async with place(
+        replace(LIMITS, max_connections=3, give_way_after=0.5, give_way_unused_after=0.5)
+    ) as here:
         longest, idle, recent = [await here.connect() for _ in range(3)]
         assert await asked(idle, b"m") == b"answer to m"
         await asyncio.sleep(0.6)
@@ -393,8 +395,25 @@ async def test_who_has_been_idle_longest_gives_way_to_who_finds_no_place() -> No
             assert await asked(client, b"m") == b"answer to m"
 
 
+async def test_who_only_connects_keeps_no_sender_out_and_senders_keep_their_places() -> None:
+    async with place(replace(LIMITS, max_connections=4, give_way_unused_after=0.2)) as here:
+        senders = [await here.connect() for _ in range(2)]
+        for client in senders:
+            assert await asked(client, b"m") == b"answer to m"
+        silent = [await here.connect() for _ in range(2)]
+        assert await closed(await here.connect()) == b""  # not yet
+        await asyncio.sleep(0.3)
+        late = await here.connect()
+        assert await asked(late, b"m") == b"answer to m"
+        assert await closed(silent[0]) == b""
+        for client in (*senders, late):
+            assert await asked(client, b"m") == b"answer to m"
+
+
 async def test_nobody_gives_way_in_the_middle_of_a_message() -> None:
-    async with place(replace(LIMITS, max_connections=2, give_way_after=0.1)) as here:
+    async with place(
+        replace(LIMITS, max_connections=2, give_way_after=0.1, give_way_unused_after=0.1)
+    ) as here:
         here.receiver.let_go.clear()
         half, handled = await here.connect(), await here.connect()
         handled[1].write(framed(b"handled"))
@@ -410,7 +429,9 @@ async def test_nobody_gives_way_in_the_middle_of_a_message() -> None:
 
 
 async def test_at_the_limit_of_an_address_only_its_own_give_way() -> None:
-    async with place(replace(LIMITS, max_per_address=1, give_way_after=0.1)) as here:
+    async with place(
+        replace(LIMITS, max_per_address=1, give_way_after=0.1, give_way_unused_after=0.1)
+    ) as here:
         other = await here.connect(address="127.0.0.2")
         old = await here.connect()
         await asyncio.sleep(0.2)
@@ -567,18 +588,23 @@ async def test_a_senders_certificate_names_it(
     ours: Authority, server_tls: ssl.SSLContext, client_tls: ClientTls
 ) -> None:
     async with place(tls=server_tls) as here:
-        client = await here.connect(client_tls(ours.issue("lab-east")))
+        certificate = ours.issue("Lab-East")
+        client = await here.connect(client_tls(certificate))
         assert await asked(client, b"m") == b"answer to m"
-        assert [peer.common_name for peer in here.receiver.peers] == ["lab-east"]
+        (peer,) = here.receiver.peers
+        pem = x509.load_pem_x509_certificate(certificate.read_bytes())
+        fingerprint = pem.fingerprint(hashes.SHA256()).hex()
+        assert peer.names == {"lab-east", "localhost", f"sha256:{fingerprint}"}
         assert [peer.address for peer in here.receiver.peers] == ["127.0.0.1"]
 
 
-async def test_a_certificate_of_two_names_names_nobody(
+async def test_of_a_certificate_with_two_common_names_neither_counts(
     ours: Authority, server_tls: ssl.SSLContext, client_tls: ClientTls
 ) -> None:
     async with place(tls=server_tls) as here:
         assert await asked(await here.connect(client_tls(ours.issue("lab", "his"))), b"m")
-        assert [peer.common_name for peer in here.receiver.peers] == [None]
+        (peer,) = here.receiver.peers
+        assert not peer.names & {"lab", "his"}
 
 
 async def test_without_a_certificate_that_we_trust_nobody_is_let_in(
@@ -604,7 +630,7 @@ async def test_without_client_certificates_everybody_is_let_in_and_nobody_named(
 ) -> None:
     async with place(tls=server_context(certificate=ours.issue("server"))) as here:
         assert await asked(await here.connect(client_tls(None)), b"m") == b"answer to m"
-        assert [peer.common_name for peer in here.receiver.peers] == [None]
+        assert [peer.names for peer in here.receiver.peers] == [frozenset()]
 
 
 async def test_handshakes_that_are_never_finished_count_and_end(

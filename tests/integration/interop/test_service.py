@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from libs.common import logs
+from libs.common.decision import Answer, Env, Input, State
 from libs.common.devstack.mllp import Sender
 from libs.common.devstack.places import free_ports
 from libs.common.devstack.stack import Stack
@@ -20,6 +22,8 @@ from libs.common.events import (
     PrescriptionIssued,
     ReportReady,
 )
+from services.interop.edge.hl7.receive import Senders
+from services.interop.handlers import RECEIVE
 from services.interop.main import SPEC
 from tests.support.running import Running, running
 
@@ -110,6 +114,71 @@ async def test_training_messages_are_kept_and_tell_nothing(interop: Running) -> 
         assert (await his.send(training)).code == "AA"
     (kept,) = await interop.rows("messages")
     assert (kept["standing"], kept["events"]) == ("not_production", [])
+
+
+async def test_what_a_bug_of_ours_stops_is_kept_for_staff_and_the_next_message_goes_on(
+    stack: Stack,
+) -> None:
+    rule, (port,) = SPEC.handlers[RECEIVE], free_ports(1)
+    broken = True
+
+    def decide(input: Input, state: State, env: Env) -> Answer:
+        if broken and input.data.events:
+            raise KeyError("a bug")
+        return rule.decide(input, state, env)
+
+    spec = replace(SPEC, handlers={RECEIVE: replace(rule, decide=decide)})
+    settings = {"interop_hospital": "h-bug", "mllp_port": port, "mllp_host": "127.0.0.1"}
+    async with running(stack, spec, **settings) as service, sender(service) as his:
+        service.hospital = "h-bug"
+        answer = await his.send(message("adt-a03-adult"))
+        assert answer.code == "AR", "AE would make its sender repeat it for ever"
+        assert "207" in answer.errors[0]
+        assert (await his.send(message("siu-s12"))).code == "AA"
+        (kept,) = await service.rows("messages", standing="refused")
+        (body,) = await service.rows("bodies", id=kept["id"])
+        assert body["raw"] == message("adt-a03-adult")
+        broken = False
+        async with service.client("ops", person="o1") as ops:
+            again = await ops.post(
+                f"/v1/messages/{kept['id']}/reprocess", headers={"Idempotency-Key": "k1"}
+            )
+        assert again.json()["standing"] == "accepted"
+        assert await service.published(EncounterDischarged)
+
+
+async def test_a_message_is_taken_again_with_the_certificate_with_which_it_came(
+    interop: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    senders: Senders = interop.runtime.policy.senders
+    default = senders.profile("", "")
+    monkeypatch.setattr(
+        senders, "profile",
+        lambda *_: default.model_copy(update={"certificates": frozenset({"his.example"})}),
+    )  # fmt: skip
+    async with sender(interop) as his:
+        answer = await his.send(message("adt-a03-adult"))
+    assert (answer.code, "MSH^1^3" in answer.errors[0]) == ("AR", True)
+    (kept,) = await interop.rows("messages")
+    path = f"/v1/messages/{kept['id']}/reprocess"
+    async with interop.client("ops", person="o1") as ops:
+        again = await ops.post(path, headers={"Idempotency-Key": "k1"})
+        assert again.json()["standing"] == "refused", "staff are no way around it"
+        monkeypatch.undo()
+        mended = await ops.post(path, headers={"Idempotency-Key": "k2"})
+    assert mended.json()["standing"] == "accepted"
+
+
+async def test_messages_live_as_long_as_is_set_and_a_body_outlives_its_receipt(
+    interop: Running,
+) -> None:
+    found = {}
+    for name in ("messages", "controls", "bodies"):
+        for index in await interop.database.indexes(name):
+            if "expireAfterSeconds" in index:
+                found[name] = (*index["key"], index["expireAfterSeconds"] / 86_400)
+    at = "received_at"
+    assert found == {"messages": (at, 90), "controls": (at, 90), "bodies": (at, 91)}
 
 
 async def test_no_patient_stands_in_the_keys_or_the_log(

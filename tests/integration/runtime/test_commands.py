@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from libs.common.commands import Busy, Commands
-from libs.common.decision import Need, by_id
-from libs.common.fates import Fate
+from libs.common.decision import Input, Need, by_id
+from libs.common.fates import Fate, Outcome
 from libs.common.mongo import Collection
 from tests.support.toy import Tally, Toy, tick_command
 
@@ -26,6 +27,31 @@ async def test_simultaneous_commands_share_transactions_and_each_sees_the_one_be
     assert sorted(o.result["count"] for o in outcomes) == list(range(1, 201))
     (row,) = await toy.rows("tallies")
     assert row["count"] == 200
+
+
+async def test_large_commands_share_a_transaction_only_as_far_as_it_stays_small(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[list[int]] = []
+    replica = toy.replica()
+    run = replica.engine.run
+
+    async def noted(inputs: Sequence[Input], name: str = "") -> list[Outcome]:
+        batches.append([i.size for i in inputs])
+        return await run(inputs, name)
+
+    monkeypatch.setattr(replica.engine, "run", noted)
+    mib = 1024 * 1024
+    sizes = [0, mib, 3 * mib, 1, 10 * mib, 10 * mib, 0, 4 * mib, 0, 0]
+    given = [
+        tick_command(toy, f"n{n}", n, id=f"k{n}")._replace(size=size)
+        for n, size in enumerate(sizes)
+    ]
+    waiting = [asyncio.create_task(replica.commands.submit(input)) for input in given]
+    await asyncio.sleep(0)
+    async with replica.running("commands"):
+        assert [o.fate for o in await asyncio.gather(*waiting)] == [Fate.DONE] * len(sizes)
+    assert batches == [[0, mib, 3 * mib], [1], [10 * mib], [10 * mib], [0, 4 * mib, 0, 0]]
 
 
 async def test_a_repeated_command_gets_the_first_answer_again(toy: Toy) -> None:

@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import pytest
 
-from libs.common.migrate import migrate, missing
+from libs.common.migrate import Life, migrate, missing
 from libs.common.mongo import Database, Unavailable
-from tests.support.toy import SPEC, Toy
+from tests.support.toy import SPEC, Tally, Toy
 
 
 class Threads:
@@ -91,6 +91,15 @@ async def test_a_service_sees_which_collections_and_indexes_it_lacks(toy: Toy) -
     assert await missing(toy.database, [SPEC]) == ["tallies"]
     await migrate(toy.database, [SPEC])
     assert await missing(toy.database, [SPEC]) == []
+
+
+async def test_how_long_documents_live_is_set_changed_and_taken_back(toy: Toy) -> None:
+    for days in (90, 30, 30, 0, 0, 1):
+        await migrate(toy.database, [SPEC], [Life(Tally, "at", days)])
+        lives = [i["expireAfterSeconds"] for i in await toy.database.indexes("tallies")
+                 if "at" in i["key"]]  # fmt: skip
+        assert lives == ([days * 86_400] if days else [])
+        assert await missing(toy.database, [SPEC]) == []
 
 
 async def test_a_time_to_live_can_be_changed_by_a_later_version(toy: Toy) -> None:

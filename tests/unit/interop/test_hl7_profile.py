@@ -47,6 +47,7 @@ def test_laying_one_over_the_other_changes_neither() -> None:
         {"unheard_of": 1},
         {"mode": "training"},
         {"zone": "Mars/Olympus"},
+        {"certificates": ["sha256:12ab"]},
         {"zone": "../etc/passwd"},
         {"visit_number": ["PV1-3"]},
         {"tables": {"sex": {"unknown": "guess"}}},

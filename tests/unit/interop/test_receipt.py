@@ -99,6 +99,16 @@ def test_the_same_message_again_is_answered_and_tells_nothing() -> None:
     assert len(c.docs(Receipt)) == 1
 
 
+def test_a_message_whose_receipt_has_been_deleted_is_new_though_its_body_is_still_there() -> None:
+    before, c = case(), case()
+    message(before, "1", discharged())
+    c.put(*before.docs(Body))
+    c.advance(timedelta(days=90))
+    assert standing(message(c, "1", discharged())) == Standing.ACCEPTED
+    (receipt,), (body,) = c.docs(Receipt), c.docs(Body)
+    assert (body.id, body.received_at) == (receipt.id, receipt.received_at)
+
+
 def test_the_same_control_id_with_another_body_is_a_new_message_and_noted() -> None:
     c = case()
     message(c, "1", discharged(), body="a")

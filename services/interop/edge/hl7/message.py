@@ -24,6 +24,9 @@ NULL: Final = '""'
 _MOST_SEGMENTS: Final = 50_000
 _MOST_FIELDS: Final = 400
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
+#: The segments around a batch of messages (HL7 2.x, section 2.10.3).
+_BATCH: Final = frozenset({"FHS", "BHS", "BTS", "FTS"})
+_ONE: Final = "send each of them in a frame of its own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,9 @@ class Message(_Named):
 def parse(raw: bytes) -> Message:
     """The message in ``raw`` (one MLLP frame's content); :class:`Refused` if it is none."""
     text, codec, oddity = charset.decode(raw)
+    if text[:3] in _BATCH:
+        what = f"a batch of messages is not taken: {_ONE}"
+        raise Refused(text[:3], 1, 0, ErrorCode.SEGMENT_SEQUENCE, what)
     if not text.startswith("MSH"):
         raise Refused("MSH", 1, 0, ErrorCode.SEGMENT_SEQUENCE, "a message begins with MSH")
     lines, continued = _lines(text)
@@ -186,7 +192,8 @@ def parse(raw: bytes) -> Message:
     separators = _separators(lines[0], codec)
     segments = tuple(_segments(lines, separators))
     if any(s.name == "MSH" for s in segments[1:]):
-        raise Refused("MSH", 2, 0, ErrorCode.SEGMENT_SEQUENCE, "one message in a frame, not two")
+        what = f"more than one message in a frame: {_ONE}"
+        raise Refused("MSH", 2, 0, ErrorCode.SEGMENT_SEQUENCE, what)
     oddities = (oddity, "line breaks within a field" if continued else None)
     return Message(segments, separators, tuple(o for o in oddities if o))
 

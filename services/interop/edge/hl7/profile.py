@@ -8,6 +8,7 @@ refusal.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Generic, TypeVar
@@ -185,6 +186,17 @@ class Tables(_Part):
     diagnosis: Table[Code] = Table[Code]()
 
 
+def _certificate(name: str) -> str:
+    """As ``edge/tls.py`` writes what a certificate says."""
+    kind, _, digits = name.lower().partition(":")
+    if kind != "sha256":
+        return name.lower()
+    digits = digits.replace(":", "")
+    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError("a fingerprint is sha256: and 64 hexadecimal digits")
+    return f"sha256:{digits}"
+
+
 def _is_zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -199,6 +211,9 @@ class Profile(_Part):
     name: Word
     senders: tuple[Sender, ...] = ()
     mode: Mode = Mode.PRODUCTION
+    #: Whose messages these are by their client certificate: a common name, a DNS name or
+    #: ``sha256:`` and its fingerprint; none: that of anybody who may connect.
+    certificates: frozenset[Annotated[Line, AfterValidator(_certificate)]] = frozenset()
     #: The zone of times without an offset; absent: the hospital's.
     zone: Annotated[str, AfterValidator(_is_zone)] | None = None
     patient: Identifier

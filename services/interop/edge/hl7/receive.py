@@ -6,9 +6,11 @@ is nothing left that could fail; the acknowledgement goes out after the commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from datetime import date, datetime, tzinfo
-from typing import Final
+from typing import Any, Final
+
+import structlog
 
 from services.interop.domain.receipt import Fault, Received, Standing
 from services.interop.edge.hl7.ack import Outcome
@@ -17,8 +19,11 @@ from services.interop.edge.hl7.message import Message, parse
 from services.interop.edge.hl7.profile import Mode, Profile
 from services.interop.edge.hl7.refused import ErrorCode, Refused
 
+log = structlog.get_logger()
+
 #: MSH-11 of what concerns real patients (table 0103); an empty one is taken for it.
 PRODUCTION: Final = "P"
+_WRONG_CERTIFICATE: Final = "the sender's profile names other certificates than this connection's"
 
 
 class Senders:
@@ -39,32 +44,38 @@ class Senders:
                     raise ValueError(f"two profiles for the sender {key}")
                 self._by_sender[key] = profile
         self._default, self.zone, self._adult_age = default, zone, adult_age
+        #: Whether anybody is known by a certificate.
+        self.certified = any(p.certificates for p in (default, *self._by_sender.values()))
 
     def profile(self, application: str, facility: str) -> Profile:
         """The most particular one: of both, of the application, of the facility."""
         keys = ((application, facility), (application, None), (None, facility))
         return next((p for k in keys if (p := self._by_sender.get(k))), self._default)
 
-    def received(self, raw: bytes, now: datetime) -> Received:
-        """``raw`` read and mapped, or with what is wrong with it. Raises nothing."""
+    def received(self, raw: bytes, now: datetime, certificate: Set[str] = frozenset()) -> Received:
+        """``raw`` read and mapped, or with what is wrong with it. Raises nothing.
+
+        ``certificate``: the names by which its sender proved itself.
+        """
+        known: dict[str, Any] = {"sender": "|", "control_id": "", "type": ""}
+        known |= {"raw": raw, "certificate": certificate}
         try:
             message = parse(raw)
-        except Refused as refused:
-            return Received(sender="|", control_id="", type="", raw=raw, faults=(_fault(refused),))
-        header = message.header
-        application, facility = header.text(3) or "", header.text(4) or ""
-        known = {
-            "sender": f"{application}|{facility}",
-            "control_id": header.text(10) or "",
-            "type": "^".join(part for n in (1, 2) if (part := header.text(9, n))),
-            "raw": raw,
-        }
-        try:
-            header.need(10)  # without it a repetition can't be told from a new message
+            header = message.header
+            application, facility = header.text(3) or "", header.text(4) or ""
+            known["sender"] = f"{application}|{facility}"
+            known["control_id"] = header.text(10) or ""
+            known["type"] = "^".join(part for n in (1, 2) if (part := header.text(9, n)))
             profile = self.profile(application, facility)
+            if profile.certificates and profile.certificates.isdisjoint(certificate):
+                raise header.refused(3, ErrorCode.UNKNOWN_KEY, _WRONG_CERTIFICATE)
+            header.need(10)  # without it a repetition can't be told from a new message
             mapped = map_message(message, profile, self.zone, now, self._adult_age)
         except Refused as refused:
             return Received(**known, faults=(_fault(refused),))
+        except Exception:  # a bug of ours, and the same one however often the message is sent
+            log.exception("message_not_mapped", type=known["type"][:16])
+            return Received(**known, faults=internal())
         return Received(
             **known,
             production=_is_production(message) or profile.mode is Mode.SANDBOX,
@@ -91,6 +102,12 @@ def _fault(refused: Refused) -> Fault:
 
 def outcome_of(standing: Standing) -> Outcome:
     return Outcome.NEVER if standing is Standing.REFUSED else Outcome.STORED
+
+
+def internal() -> tuple[Fault, ...]:
+    """What a message is kept with that we can't handle, though it may be right."""
+    text = "an error of the platform's own; kept for its staff, who take it up when it is mended"
+    return (Fault(segment="MSH", code=str(int(ErrorCode.INTERNAL)), text=text),)
 
 
 def not_now() -> Sequence[Fault]:
