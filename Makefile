@@ -60,6 +60,7 @@ imports: setup ## Who may import whom (import-linter)
 
 contracts: setup ## What is published under contracts/ is true and keeps its promises
 	$(PY) -m scripts.contracts check
+	$(PY) -m scripts.lint_asyncapi
 
 .PHONY: test-unit test-contract test-integration test-e2e test-failure soak
 test-unit: setup ## Rules and decisions, no sockets

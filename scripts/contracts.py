@@ -19,6 +19,7 @@ from jsonschema.exceptions import SchemaError
 from pydantic import ValidationError
 
 from libs.common.events import EVENT_TYPES, Event
+from scripts.asyncapi import with_channels
 from scripts.compatibility import Schema, breaking_changes
 from scripts.published import Published, Topic, commit, read, read_at
 from scripts.schemas import schema_of, unshown
@@ -59,6 +60,11 @@ def generate(types: Mapping[str, type[Event]], contracts: Path) -> list[str]:
         if not path.exists() or path.read_text("utf-8") != text:
             path.write_text(text, "utf-8")
             changed.append(name)
+    document = contracts / "asyncapi.yaml"
+    made = with_channels(before := document.read_text("utf-8"), read(contracts))
+    if made != before:
+        document.write_text(made, "utf-8")
+        changed.append(document.name)
     return changed
 
 
@@ -72,6 +78,11 @@ def drift(types: Mapping[str, type[Event]], published: Published, contracts: Pat
             found.append(
                 f"{name}: the schema is not what class and examples say; generate it again"
             )
+    document = (contracts / "asyncapi.yaml").read_text("utf-8")
+    if document != with_channels(document, published):
+        found.append(
+            "asyncapi.yaml: its topics and types are not the registry's; generate it again"
+        )
     return found
 
 
@@ -213,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.verb == "generate":
         for name in generate(EVENT_TYPES, CONTRACTS):
-            print(f"contracts: wrote schemas/{name}")
+            print(f"contracts: wrote {name}")
         return 0
     return check(chosen.against)
 
