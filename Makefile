@@ -81,6 +81,10 @@ test-failure: setup ## The same while parts are killed and fed with garbage
 soak: setup ## The long ones: full kill matrix, long fuzzing (hours)
 	$(PY) -m pytest tests -m soak $(ARGS)
 
+.PHONY: docs
+docs: setup ## The contracts as one page, into DIR=… (.data/docs)
+	$(PY) -m libs.common.devstack.page.contracts "$(or $(DIR),.data/docs)"
+
 .PHONY: interop-report
 interop-report: setup ## What becomes of HL7 v2 messages: DIR=… (its *.hl7, through the real port)
 	$(PY) -m scripts.interop_report $(if $(DIR),"$(DIR)")

@@ -19,7 +19,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from libs.common import dev_issuer
 from libs.common.clock import Ports
-from libs.common.devstack.page import api, hospital
+from libs.common.devstack.page import api, contracts, hospital
 from libs.common.devstack.page.feed import EventFeed, follow
 from libs.common.devstack.page.health import Health
 from libs.common.devstack.page.hub import Hub
@@ -92,6 +92,7 @@ def build(settings: Settings, feed: EventFeed, store: Store | None = None) -> Fa
     # A page of another site must not read this one under a name of its own.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     app.mount("/static", StaticFiles(directory=FOLDER / "static"))
+    app.mount(f"/contracts/{contracts.FILES}", StaticFiles(directory=contracts.CONTRACTS))
     app.include_router(dev_issuer.router(issuer), prefix=dev_issuer.PATH)
     app.include_router(api.router(world))
     app.include_router(hospital.router(world))
@@ -144,6 +145,10 @@ def _pages(app: FastAPI, views: Views, world: World, streams: Streams) -> None:
     @app.get("/traces/{trace_id}")
     async def trace(request: Request, trace_id: str) -> Response:
         return shown(request, views.trace(trace_id, language(request)))
+
+    @app.get("/contracts/")
+    async def events(request: Request) -> Response:
+        return shown(request, await run_sync(contracts.page))
 
     @app.get("/parts/traces")
     async def part_traces(request: Request) -> Response:

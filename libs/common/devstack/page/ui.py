@@ -17,6 +17,7 @@ UI: Mapping[str, tuple[str, str]] = {
     "phones": ("手机", "Phones"),
     "traces": ("链路追踪", "Traces"),
     "services": ("服务", "Services"),
+    "contracts": ("事件契约", "Contracts"),
     "people": ("人物与令牌", "People and tokens"),
     "live": ("实时", "live"),
     "connecting": ("连接中…", "connecting…"),
