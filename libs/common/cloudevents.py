@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple, NoReturn
 
 from pydantic import ValidationError
 
+from libs.common.decision import Original
 from libs.common.events import EVENT_TYPES, Event
 from libs.common.partition import partition_for
 from libs.common.structured import ABSENT, binary_form
 from libs.common.undecodable import Reason, Undecodable, UnknownType, bad, explained
 
 __all__ = [
+    "AHEAD",
     "MAX_BYTES",
     "CloudEvent",
     "Reason",
@@ -32,10 +34,13 @@ __all__ = [
     "decode",
     "encode",
     "partition_for",
+    "passed_on",
 ]
 
 #: An event stays under 64 KiB; large content goes by reference.
 MAX_BYTES = 64 * 1024
+#: Clocks differ; an event from further ahead is not believed.
+AHEAD = timedelta(minutes=5)
 #: Where the published schemas live: ``dataschema`` is this, the type and ``.json``.
 SCHEMAS = "https://lianxin.example/schemas/"
 
@@ -144,6 +149,17 @@ def encode(event: CloudEvent) -> Record:
     if event.tracestate:
         headers += [("ce_tracestate", event.tracestate.encode())]
     return Record(f"{event.hospital}/{writer.key(data)}".encode(), value, headers)
+
+
+def passed_on(hospital: str, data: Event, original: Original, traceparent: str) -> Record:
+    """The record of another publisher's event, which :func:`decode` has read as ``data``.
+
+    Its body and attributes stay as they are, also those of a later minor version than ours;
+    only the trace goes on from here.
+    """
+    headers = [h for h in original.headers if h[0] != "ce_traceparent"]
+    headers.append(("ce_traceparent", traceparent.encode()))
+    return Record(f"{hospital}/{_writer(type(data)).key(data)}".encode(), original.value, headers)
 
 
 # -- in ---------------------------------------------------------------------------------

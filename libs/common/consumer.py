@@ -13,7 +13,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -22,7 +21,7 @@ import structlog
 from libs.common import metrics
 from libs.common.bus import BusError, ConsumerClient, Record, Unreadable
 from libs.common.clock import Ports
-from libs.common.cloudevents import Reason, Undecodable, UnknownType, decode
+from libs.common.cloudevents import AHEAD, Reason, Undecodable, UnknownType, decode
 from libs.common.dead_letters import DeadLetter, DeadLetters
 from libs.common.decision import Input
 from libs.common.engine import Engine
@@ -37,8 +36,6 @@ T = TypeVar("T")
 
 BATCH_RECORDS = 500
 BATCH_BYTES = 4 * 1024 * 1024
-#: A publisher's clock may be this much ahead of ours.
-AHEAD = timedelta(minutes=5)
 #: Seconds that a rebalance waits for the batch in flight.
 DRAIN = 20.0
 #: Seconds between a stopped consumer's probes, and between the watchdog's looks.

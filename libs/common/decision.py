@@ -151,17 +151,26 @@ class Env:
     secret: Callable[[], str]
 
 
+class Original(NamedTuple):
+    """An event as its publisher wrote it: ``ce_*`` headers and body in binary mode."""
+
+    headers: Sequence[tuple[str, bytes]]
+    value: bytes
+
+
 class Emit(NamedTuple):
     """A fact to publish about the aggregate ``about``, one of the decision's changes.
 
     The runtime gives it its id, time and sequence. ``about=None`` is for facts with no
     aggregate of their own, above all requests for a notification. ``subject`` is what the
     fact is about in the words of who reads it, where that is not our aggregate's id.
+    ``original`` is another system's event, passed on with its own id, source and time.
     """
 
     data: Event
     about: Document | None = None
     subject: str | None = None
+    original: Original | None = None
 
 
 @dataclass(frozen=True, slots=True)

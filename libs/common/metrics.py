@@ -48,7 +48,7 @@ LABELS: Mapping[str, Label] = {
     "route": Label("the route's template, never the path", 64),
     "status": Label("the HTTP status, or the status word of a state machine", 40),
     "topic": Label("a topic of contracts/topics", 24),
-    "type": Label("the type of an event, a command or a timer that the code knows", 80),
+    "type": Label("the type of an event, a command or a timer that the code knows", 160),
 }
 
 
@@ -246,6 +246,9 @@ MESSAGES_RECEIVED = _counter(
     "messages",
     "Messages of other systems: accepted, refused, not_production, repeated.",
     "outcome",
+)
+EVENTS_PUBLISHED = _counter(
+    "interop_events_published_total", "events", "Events that partners published by HTTP.", "type"
 )
 
 # prescriptions

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from libs.common.clock import Ports
-from libs.common.cloudevents import CloudEvent, encode
+from libs.common.cloudevents import CloudEvent, encode, passed_on
 from libs.common.decision import (
     Answer,
     Document,
@@ -213,22 +213,25 @@ class Planner:
         """The ``n``-th event that follows from ``input``, as it will be sent."""
         hospital, data, about = input.hospital, emit.data, emit.about
         id = derived_id(hospital, input.source, input.id, n)
-        record = encode(
-            CloudEvent(
-                id=id,
-                source=self._source,
-                type=data.TYPE,
-                subject=emit.subject or (id if about is None else about.id),
-                time=now,
-                hospital=hospital,
-                data=data,
-                sequence=sequence,
-                correlationid=input.correlation_id or input.id,
-                causationid=input.id,
-                traceparent=traceparent,
-                tracestate=input.tracestate,
+        if emit.original is not None:
+            record = passed_on(hospital, data, emit.original, traceparent)
+        else:
+            record = encode(
+                CloudEvent(
+                    id=id,
+                    source=self._source,
+                    type=data.TYPE,
+                    subject=emit.subject or (id if about is None else about.id),
+                    time=now,
+                    hospital=hospital,
+                    data=data,
+                    sequence=sequence,
+                    correlationid=input.correlation_id or input.id,
+                    causationid=input.id,
+                    traceparent=traceparent,
+                    tracestate=input.tracestate,
+                )
             )
-        )
         return OutboxRow(
             id=f"{hospital}/{id}",
             topic=data.TOPIC,

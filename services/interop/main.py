@@ -10,15 +10,16 @@ from zoneinfo import ZoneInfo
 from libs.common import adult_age, metrics, service
 from libs.common.decision import Answer, Decision, Input
 from libs.common.service import Runtime, ServiceSpec
+from services.interop.api import events, messages
 from services.interop.api.listening import Listening
-from services.interop.api.messages import ACCESS, router
 from services.interop.api.policy import Policy
+from services.interop.domain.publishing import Publish
 from services.interop.edge.connection import Limits
 from services.interop.edge.hl7.profiles import PolicyError, load_senders
 from services.interop.edge.mllp import MllpServer
 from services.interop.edge.partners import load_partners
 from services.interop.edge.tls import server_context
-from services.interop.handlers import HANDLERS
+from services.interop.handlers import HANDLERS, RECEIVE
 from services.interop.settings import Settings
 from services.interop.store import COLLECTIONS, lives
 
@@ -38,9 +39,11 @@ def load_policy(settings: Settings) -> Policy:
     return Policy(senders=senders, partners=load_partners(folder / "partners"))
 
 
-def count(_input: Input, answer: Answer) -> None:
-    if isinstance(answer, Decision):
+def count(input: Input, answer: Answer) -> None:
+    if input.type == RECEIVE and isinstance(answer, Decision):
         metrics.MESSAGES_RECEIVED.labels(outcome=answer.note).inc()
+    elif isinstance(input.data, Publish):
+        metrics.EVENTS_PUBLISHED.labels(type=input.data.event.TYPE).inc()
 
 
 async def serve_mllp(runtime: Runtime) -> None:
@@ -84,8 +87,9 @@ SPEC = ServiceSpec(
     topics=(),
     handlers=HANDLERS,
     collections=COLLECTIONS,
-    routers=(router,),
-    access=ACCESS,
+    routers=(messages.router, events.router),
+    access={**messages.ACCESS, **events.ACCESS},
+    texts=events.TEXTS,
     policy=load_policy,
     observe=count,
     listeners=listeners,
