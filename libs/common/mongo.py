@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -22,7 +22,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import bson
 from bson.codec_options import CodecOptions, TypeRegistry
 from bson.errors import BSONError
-from motor.motor_asyncio import AsyncIOMotorClient
+from gridfs import AsyncGridFSBucket, NoFile
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorGridFSBucket
 from pymongo import ReadPreference, ReplaceOne, WriteConcern
 from pymongo.errors import (
     ConnectionFailure,
@@ -344,6 +345,45 @@ class Sink:
         await _call(self._raw.insert_many([dict(r) for r in rows], ordered=False))
 
 
+class Bucket:
+    """Files by name, in parts (GridFS). A name given twice is two files; the newest is read.
+
+    Each file has an id of its own, so that a write that was cut off, or two at a time under
+    one name, never spoil another. The driver makes the indexes with the first file.
+    """
+
+    def __init__(self, raw: Any, files: Any, there: Callable[[], Awaitable[None]]) -> None:
+        self._raw, self._files, self._there = raw, files, there
+
+    async def has(self, name: str) -> bool:
+        await self._there()
+        return await _call(self._files.find_one({"filename": name}, {"_id": 1})) is not None
+
+    async def write(self, name: str, pieces: Iterable[bytes]) -> None:
+        await self._there()
+        file = self._raw.open_upload_stream(name)
+        try:
+            for piece in pieces:
+                await _call(file.write(piece))
+            await _call(file.close())
+        except Exception:
+            with suppress(PyMongoError):  # parts without a file are seen by nobody
+                await file.abort()
+            raise
+
+    async def read(self, name: str) -> AsyncIterator[bytes]:
+        """``KeyError`` if there is no such file."""
+        await self._there()
+        try:
+            file = await _now(self._raw.open_download_stream_by_name(name))
+            while piece := await file.readchunk():
+                yield piece
+        except NoFile:
+            raise KeyError(name) from None
+        except PyMongoError as error:
+            raise _meaning(error) from error
+
+
 class Database:
     """One service's database: collections by name, transactions, change streams."""
 
@@ -395,6 +435,11 @@ class Database:
 
     def collection(self, spec: CollectionSpec[D]) -> Collection[D]:
         return Collection(spec, self._db[spec.model.COLLECTION], self.cipher, self.there)
+
+    def bucket(self, name: str) -> Bucket:
+        motor = isinstance(self._client, AsyncIOMotorClient)
+        files = (AsyncIOMotorGridFSBucket if motor else AsyncGridFSBucket)(self._db, name)
+        return Bucket(files, self._db[f"{name}.files"], self.there)
 
     def sink(self, name: str) -> Sink:
         return Sink(self._db[name], self.there)

@@ -8,9 +8,10 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from libs.common import adult_age, metrics, service
+from libs.common.blobs import StoredBlobs
 from libs.common.decision import Answer, Decision, Input
 from libs.common.service import Runtime, ServiceSpec
-from services.interop.api import events, messages
+from services.interop.api import documents, events, messages
 from services.interop.api.listening import Listening
 from services.interop.api.policy import Policy
 from services.interop.domain.publishing import Publish
@@ -30,7 +31,8 @@ STOP: Final = 3.0
 def load_policy(settings: Settings) -> Policy:
     zone = ZoneInfo(settings.hospital_time_zone)
     folder, adult = settings.policies_dir, adult_age.load(settings.policies_dir)
-    senders = load_senders(folder / "senders", zone, adult)
+    documents_at = f"{settings.interop_public_url}/v1/documents"
+    senders = load_senders(folder / "senders", zone, adult, documents_at)
     if senders.certified and settings.mllp_port and settings.mllp_tls_client_ca is None:
         raise PolicyError(
             f"{folder / 'senders'}: a profile names certificates, but no sender can show one: "
@@ -51,7 +53,11 @@ async def serve_mllp(runtime: Runtime) -> None:
     settings = runtime.settings
     assert isinstance(settings, Settings)
     listening = Listening(
-        runtime.policy.senders, runtime.commands, runtime.ports, settings.interop_hospital
+        runtime.policy.senders,
+        runtime.commands,
+        StoredBlobs(runtime.database),
+        runtime.ports,
+        settings.interop_hospital,
     )
     limits = Limits(
         max_connections=settings.mllp_max_connections,
@@ -87,8 +93,8 @@ SPEC = ServiceSpec(
     topics=(),
     handlers=HANDLERS,
     collections=COLLECTIONS,
-    routers=(messages.router, events.router),
-    access={**messages.ACCESS, **events.ACCESS},
+    routers=(messages.router, events.router, documents.router),
+    access={**messages.ACCESS, **events.ACCESS, **documents.ACCESS},
     texts=events.TEXTS,
     policy=load_policy,
     observe=count,

@@ -12,13 +12,18 @@ from libs.common.settings import Settings as CommonSettings
 class Settings(CommonSettings):
     http_port: int = 8006
     interop_hospital: str = Field("h1", description="whose systems send here over MLLP")
+    interop_public_url: str = Field(
+        "http://127.0.0.1:8006",
+        pattern=r"^https?://[^/\s]+$",
+        description="under which other services and systems reach this one's HTTP",
+    )
     mllp_host: str = Field("", description="HTTP_HOST if empty")
     mllp_port: int = Field(2575, ge=0, le=65_535, description="IANA's for HL7; 0: no MLLP")
     mllp_max_frame: int = Field(
-        10 * 1024 * 1024,
+        64 * 1024 * 1024,
         ge=1_024,
-        le=15 * 1024 * 1024,
-        description="bytes of one message; the database's documents end at 16 MiB",
+        le=256 * 1024 * 1024,
+        description="bytes of one message; all connections together may hold 256 MiB",
     )
     mllp_max_connections: int = Field(256, ge=1)
     mllp_max_per_address: int = Field(

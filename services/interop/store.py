@@ -8,6 +8,7 @@ from typing import Any
 
 from libs.common.migrate import Life
 from libs.common.mongo import CollectionSpec, Database, Index
+from services.interop.domain.document import StoredDocument
 from services.interop.domain.patient import Patient
 from services.interop.domain.receipt import Body, Control, Receipt, Standing
 from services.interop.domain.stay import Stay
@@ -21,12 +22,14 @@ RECEIPTS = CollectionSpec(
     ),
 )
 BODIES = CollectionSpec(Body)
+DOCUMENTS = CollectionSpec(StoredDocument)
 COLLECTIONS: tuple[CollectionSpec[Any], ...] = (
     RECEIPTS,
     BODIES,
     CollectionSpec(Control),
     CollectionSpec(Patient),
     CollectionSpec(Stay),
+    DOCUMENTS,
 )
 
 
@@ -55,14 +58,18 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._receipts = database.collection(RECEIPTS)
         self._bodies = database.collection(BODIES)
+        self._documents = database.collection(DOCUMENTS)
 
     async def receipt(self, hospital: str, id: str) -> Receipt | None:
         return await self._receipts.get(hospital, id)
 
-    async def raw(self, receipt: Receipt) -> bytes:
+    async def body(self, receipt: Receipt) -> Body:
         body = await self._bodies.get(receipt.hospital, receipt.id)
         assert body is not None  # written in the receipt's own transaction
-        return body.raw
+        return body
+
+    async def document(self, hospital: str, id: str) -> StoredDocument | None:
+        return await self._documents.get(hospital, id)
 
     async def receipts(
         self, hospital: str, standing: Standing | None, *, after: Keyset | None, limit: int

@@ -36,6 +36,7 @@ def environment(folder: Path, ports: Ports, bootstrap: str, mongo_url: str) -> d
         "OIDC_JWKS_URL": (issuer_folder(folder) / JWKS_FILE).as_uri(),
         "POLICIES_DIR": str(ROOT / "policies"),
         "PUBLIC_BASE_URL": f"http://127.0.0.1:{ports.services['enrollment']}",
+        "INTEROP_PUBLIC_URL": f"http://127.0.0.1:{ports.services['interop']}",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "",  # compiled once, a service starts in a third of the time
     }

@@ -8,11 +8,13 @@ from typing import Final
 
 import structlog
 
+from libs.common.blobs import Blobs
 from libs.common.clock import Ports
 from libs.common.commands import Busy, Commands
 from libs.common.decision import Input
 from libs.common.fates import Fate
 from libs.common.fates import Outcome as Decided
+from libs.common.mongo import Unavailable
 from services.interop.domain.receipt import Fault, Received, Standing
 from services.interop.edge.connection import Peer
 from services.interop.edge.hl7.ack import Outcome, acknowledge, wanted
@@ -34,8 +36,10 @@ CONTROL_ID_LENGTH: Final = 20
 class Listening:
     """Takes one message after another; ``handle`` is what the MLLP server calls."""
 
-    def __init__(self, senders: Senders, commands: Commands, ports: Ports, hospital: str) -> None:
-        self._senders, self._commands = senders, commands
+    def __init__(
+        self, senders: Senders, commands: Commands, blobs: Blobs, ports: Ports, hospital: str
+    ) -> None:
+        self._senders, self._commands, self._blobs = senders, commands, blobs
         self._ports, self._hospital = ports, hospital
         self._large = asyncio.Semaphore(LARGE_AT_A_TIME)
 
@@ -47,7 +51,7 @@ class Listening:
                 received = await asyncio.to_thread(self._senders.received, raw, now, peer.names)
         else:
             received = self._senders.received(raw, now, peer.names)
-        outcome, faults = await self._submit(received)
+        outcome, faults = await self._keep(received)
         log.info(
             "message_answered",
             sender=received.sender[:64],
@@ -63,6 +67,15 @@ class Listening:
             return b""
         own_id = self._ports.ids.new().replace("-", "")[:CONTROL_ID_LENGTH]
         return acknowledge(header, code, own_id, now.astimezone(self._senders.zone), faults)
+
+    async def _keep(self, received: Received) -> tuple[Outcome, Sequence[Fault]]:
+        """What is kept apart is durable before the message that needs it."""
+        try:
+            await self._blobs.put(self._hospital, received.blobs)
+        except Unavailable as error:
+            log.warning("blobs_not_stored", why=str(error))
+            return Outcome.AGAIN, not_now()
+        return await self._submit(received.model_copy(update={"blobs": {}}))
 
     async def _submit(self, received: Received) -> tuple[Outcome, Sequence[Fault]]:
         try:

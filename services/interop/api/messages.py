@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from libs.common.auth import Role
+from libs.common.blobs import StoredBlobs
 from libs.common.decision import Common
 from libs.common.http.access import Access, Caller
 from libs.common.http.commands import answer, command, submit
@@ -23,6 +24,7 @@ from libs.common.http.problems import Problem
 from libs.common.http.reads import Reads
 from services.interop.api.policy import Policy
 from services.interop.domain.receipt import Fault, Receipt, Result, Standing
+from services.interop.edge.cuts import joined
 from services.interop.edge.hl7 import charset
 from services.interop.edge.hl7.refused import Refused
 from services.interop.handlers import RECEIVE
@@ -61,7 +63,8 @@ class MessageItem(BaseModel):
 
 
 class MessageView(MessageItem):
-    """``raw`` as it came, in the character set that it names; segments end with CR."""
+    """``raw`` as it came, in the character set that it names; segments end with CR. In place of
+    an embedded document of more than 64 KiB stands the SHA-256 of its content."""
 
     raw: str
 
@@ -115,7 +118,7 @@ async def message(id: str, caller: Caller, store: Messages, reads: Reads) -> Res
     if receipt is None:
         raise Problem(404, Common.NOT_FOUND)
     await reads.of(receipt.patient_id, RESOURCE, id)
-    text = await asyncio.to_thread(_text, await store.raw(receipt))
+    text = await asyncio.to_thread(_text, (await store.body(receipt)).raw)
     body = MessageView(**_item(receipt), raw=text)
     return JSONResponse(body.model_dump(mode="json"), headers={"ETag": etag(receipt.version)})
 
@@ -132,6 +135,11 @@ async def reprocess(
     asked = command(request, RECEIVE, None, subject=id, idempotency_key=key)
     policy: Policy = request.app.state.runtime.policy
     now = request.app.state.ports.clock.now()
-    raw, certificate = await store.raw(receipt), receipt.certificate
-    again = await asyncio.to_thread(policy.senders.received, raw, now, certificate)
-    return answer(await submit(request, asked._replace(data=again, size=len(raw))))
+    blobs = StoredBlobs(request.app.state.runtime.database)
+    body = await store.body(receipt)
+    pieces = {c.sha256: await blobs.whole(receipt.hospital, c.sha256) for c in body.cuts}
+    raw = await asyncio.to_thread(joined, body.raw, body.cuts, pieces)
+    again = await asyncio.to_thread(policy.senders.received, raw, now, receipt.certificate)
+    await blobs.put(receipt.hospital, again.blobs)
+    again = again.model_copy(update={"blobs": {}})
+    return answer(await submit(request, asked._replace(data=again, size=len(again.raw))))

@@ -29,6 +29,7 @@ from libs.common.decision import (
 )
 from libs.common.events import Event
 from libs.common.events.base import Sensitive
+from services.interop.domain.document import DocumentOf, StoredDocument
 from services.interop.domain.patient import Patient, completed
 from services.interop.domain.stay import Stay, StayEvent, followed
 
@@ -76,13 +77,26 @@ class Receipt(Document):
     events: tuple[tuple[str, str], ...] = ()
 
 
+class Cut(BaseModel):
+    """A part that is kept elsewhere, by the SHA-256 of its content, which stands in its place
+    (``at``, in hexadecimal). ``base64``: the part is the content's encoding, else itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: int
+    sha256: str
+    base64: bool
+
+
 class Body(Document):
-    """A message byte for byte, apart from its receipt: lists need not read it."""
+    """A message, apart from its receipt: lists need not read it. With its ``cuts`` put back it
+    is what came, byte for byte."""
 
     COLLECTION: ClassVar[str] = "bodies"
 
     raw: Sensitive[bytes]
     received_at: datetime
+    cuts: tuple[Cut, ...] = ()
 
 
 class Control(Document):
@@ -103,6 +117,9 @@ class Received(BaseModel):
     control_id: str
     type: str
     raw: bytes
+    cuts: tuple[Cut, ...] = ()
+    #: Of the whole message, if parts of it are cut.
+    digest: str = ""
     production: bool = True
     certificate: frozenset[str] = frozenset()
     patient_id: str = ""
@@ -110,8 +127,11 @@ class Received(BaseModel):
     left_out: frozenset[str] = frozenset()
     #: In the order of their occurrence. A ``DischargeCancelled`` names no discharge yet.
     events: tuple[Any, ...] = ()
+    documents: tuple[DocumentOf, ...] = ()
     notes: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
+    #: By SHA-256, what has to be stored before this is decided: cut parts and documents.
+    blobs: dict[str, bytes] = Field(default_factory=dict, repr=False)
 
     @property
     def control(self) -> str:
@@ -128,7 +148,11 @@ class Received(BaseModel):
     @cached_property
     def receipt_id(self) -> str:
         """The same control id with another content is another message: senders reuse them."""
-        return derived_id("message", self.control, blake2b(self.raw, digest_size=16).hexdigest())
+        return derived_id("message", self.control, self.digest or digest_of(self.raw))
+
+
+def digest_of(raw: bytes) -> str:
+    return blake2b(raw, digest_size=16).hexdigest()
 
 
 class Result(BaseModel):
@@ -147,6 +171,8 @@ def needs_received(input: Input, _state: State) -> Iterator[Need]:
     yield Need(Body, "id", data.receipt_id)
     if data.control_key:
         yield Need(Control, "id", data.control_key)
+    for document in data.documents:
+        yield Need(StoredDocument, "id", document.id)
     for event in data.events:
         yield Need(Patient, "id", _patient_of(event))
         if isinstance(event, StayEvent):
@@ -163,7 +189,13 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
     changes: dict[str, Document] = {}
     if before is None:
         known = state.get(Body, data.receipt_id)  # a body outlives its receipt by a day
-        body = Body(id=data.receipt_id, hospital=input.hospital, raw=data.raw, received_at=env.now)
+        body = Body(
+            id=data.receipt_id,
+            hospital=input.hospital,
+            raw=data.raw,
+            cuts=data.cuts,
+            received_at=env.now,
+        )
         changes["body"] = known.but(received_at=env.now) if known else body
     notes = [*data.notes, *_reused(input, state, env, changes)]
     standing = Standing.ACCEPTED if data.production else Standing.NOT_PRODUCTION
@@ -172,6 +204,8 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
         standing = Standing.REFUSED
     elif data.production:
         emits = _told(input, state, changes, notes)
+        for found in data.documents:
+            changes[f"document/{found.id}"] = _document(input, state, found)
     receipt = before or Receipt(
         id=data.receipt_id,
         hospital=input.hospital,
@@ -195,6 +229,12 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
         result=_result(receipt),
         note=standing,
     )
+
+
+def _document(input: Input, state: State, found: DocumentOf) -> StoredDocument:
+    known = state.get(StoredDocument, found.id)
+    said = found.model_dump()
+    return known.but(**said) if known else StoredDocument(hospital=input.hospital, **said)
 
 
 def _reused(input: Input, state: State, env: Env, changes: dict[str, Document]) -> Iterator[str]:

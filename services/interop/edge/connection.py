@@ -42,7 +42,7 @@ class Limits:
     #: Of those, from one address.
     max_per_address: int = 32
     #: One message, without its framing. It is held twice while it is handed on.
-    max_frame: int = 10 * 1024 * 1024
+    max_frame: int = 64 * 1024 * 1024
     #: Of all connections together: unfinished frames and messages in flight.
     max_held: int = 256 * 1024 * 1024
     #: Between two messages, before a stream is taken for something else than MLLP.

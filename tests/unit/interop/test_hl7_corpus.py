@@ -41,7 +41,7 @@ CASES: dict[str, tuple[str, list[str], set[str]] | tuple[int, str]] = {
     "oru-several-and-escapes": (
         "100234",
         ["ReportReady", "ReportReady", "ReportWithdrawn"],
-        {"no_number", "document_left_out"},
+        {"no_number"},
     ),
     "oru-two-patients": (100, "PID-0"),
     "qry-a19": (200, "MSH-9"),

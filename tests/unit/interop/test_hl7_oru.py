@@ -274,13 +274,6 @@ def test_a_text_too_long_for_a_line_goes_to_the_finding_and_is_cut_visibly() -> 
     assert codes(found) == {"shortened"}
 
 
-def test_documents_are_noted_with_their_size_and_left_out() -> None:
-    found = read(obr(), obx("^application^pdf^Base64^" + "A" * 5_000_000, f2="ED", f11="F"))
-    assert found.events[0].observations == ()  # type: ignore[attr-defined]
-    (note,) = found.notes
-    assert str(note) == "document_left_out OBX-5 (1): ED of 5000024 characters"
-
-
 def test_what_is_said_of_the_specimen_is_no_result() -> None:
     found = report(obr(), obx(f3="a"), "SPM|1", obx(f3="b"))
     assert [o.code for o in found.observations] == ["a"]

@@ -20,8 +20,11 @@ class PolicyError(Exception):
     """A profile can't be used; the message names its file."""
 
 
-def load_senders(folder: Path, zone: tzinfo, adult_age: Callable[[date], int]) -> Senders:
-    """Every file of ``folder``, each laid over ``default.yaml``; ``zone`` is the hospital's."""
+def load_senders(
+    folder: Path, zone: tzinfo, adult_age: Callable[[date], int], documents_at: str
+) -> Senders:
+    """Every file of ``folder``, each laid over ``default.yaml``; ``zone`` is the hospital's,
+    ``documents_at`` where the documents of messages can be had."""
     files = sorted(folder.glob("*.yaml"))
     try:
         common = yaml_files.read(folder / DEFAULT)
@@ -36,6 +39,6 @@ def load_senders(folder: Path, zone: tzinfo, adult_age: Callable[[date], int]) -
             raise PolicyError(f"{file}: {error}") from error
     default = profiles.pop(DEFAULT)
     try:
-        return Senders(profiles.values(), default, zone, adult_age)
+        return Senders(profiles.values(), default, zone, adult_age, documents_at)
     except ValueError as error:
         raise PolicyError(f"{folder}: {error}") from error

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import structlog
 
-from services.interop.domain.receipt import Fault, Received, Standing
+from services.interop.domain.receipt import Fault, Received, Standing, digest_of
+from services.interop.edge.cuts import cut, kept
 from services.interop.edge.hl7.ack import Outcome
 from services.interop.edge.hl7.mapping import map_message
 from services.interop.edge.hl7.message import Message, parse
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 #: MSH-11 of what concerns real patients (table 0103); an empty one is taken for it.
 PRODUCTION: Final = "P"
 _WRONG_CERTIFICATE: Final = "the sender's profile names other certificates than this connection's"
+#: Beside embedded documents. A message is taken to pieces in memory, many times its size.
+MOST_BESIDES: Final = 10 * 1024 * 1024
 
 
 class Senders:
@@ -35,6 +38,7 @@ class Senders:
         default: Profile,
         zone: tzinfo,
         adult_age: Callable[[date], int],
+        documents_at: str = "http://localhost/v1/documents",
     ) -> None:
         self._by_sender: dict[tuple[str | None, str | None], Profile] = {}
         for profile in profiles:
@@ -46,6 +50,7 @@ class Senders:
         self._default, self.zone, self._adult_age = default, zone, adult_age
         #: Whether anybody is known by a certificate.
         self.certified = any(p.certificates for p in (default, *self._by_sender.values()))
+        self._documents_at = documents_at
 
     def profile(self, application: str, facility: str) -> Profile:
         """The most particular one: of both, of the application, of the facility."""
@@ -57,10 +62,17 @@ class Senders:
 
         ``certificate``: the names by which its sender proved itself.
         """
+        parts = cut(raw)
+        keep = kept(raw, parts)
         known: dict[str, Any] = {"sender": "|", "control_id": "", "type": ""}
-        known |= {"raw": raw, "certificate": certificate}
+        known |= {"raw": keep.rest, "cuts": keep.cuts, "certificate": certificate}
+        known["digest"] = digest_of(raw) if keep.cuts else ""
+        known["blobs"] = {digest: piece.content for digest, piece in keep.pieces.items()}
         try:
-            message = parse(raw)
+            if len(parts.rest) > MOST_BESIDES:
+                text = f"more than {MOST_BESIDES} bytes besides what is embedded"
+                raise Refused("MSH", 1, 0, ErrorCode.DATA_TYPE, text)
+            message = parse(parts.rest)
             header = message.header
             application, facility = header.text(3) or "", header.text(4) or ""
             known["sender"] = f"{application}|{facility}"
@@ -70,18 +82,30 @@ class Senders:
             if profile.certificates and profile.certificates.isdisjoint(certificate):
                 raise header.refused(3, ErrorCode.UNKNOWN_KEY, _WRONG_CERTIFICATE)
             header.need(10)  # without it a repetition can't be told from a new message
-            mapped = map_message(message, profile, self.zone, now, self._adult_age)
+            mapped = map_message(
+                message,
+                profile,
+                self.zone,
+                now,
+                self._adult_age,
+                cuts=parts.pieces,
+                documents_at=self._documents_at,
+            )
         except Refused as refused:
             return Received(**known, faults=(_fault(refused),))
         except Exception:  # a bug of ours, and the same one however often the message is sent
             log.exception("message_not_mapped", type=known["type"][:16])
             return Received(**known, faults=internal())
+        production = _is_production(message) or profile.mode is Mode.SANDBOX
+        if production:
+            known["blobs"] |= mapped.contents
         return Received(
             **known,
-            production=_is_production(message) or profile.mode is Mode.SANDBOX,
+            production=production,
             patient_id=mapped.patient_id,
             left_out=mapped.left_out,
             events=mapped.events,
+            documents=mapped.documents,
             notes=tuple(map(str, mapped.notes)),
         )
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
+from services.interop.edge.cuts import Piece
 from services.interop.edge.hl7.mapping import adt, oru, rde
 from services.interop.edge.hl7.mapping.reading import Mapped, Note, Reading, shown
 from services.interop.edge.hl7.message import Message
@@ -50,6 +51,7 @@ UNUSED: Final[Mapping[str, frozenset[str]]] = {
 
 #: Written in one transaction with the message.
 _MOST_EVENTS: Final = 500
+_NO_CUTS: Final[Mapping[str, Piece]] = {}
 
 
 def map_message(
@@ -58,16 +60,21 @@ def map_message(
     zone: tzinfo,
     now: datetime,
     adult_age: Callable[[date], int],
+    *,
+    cuts: Mapping[str, Piece] = _NO_CUTS,
+    documents_at: str = "http://localhost/v1/documents",
 ) -> Mapped:
     """The events of ``message`` as its sender means it.
 
     ``zone`` is the hospital's (the profile's, if it has one, goes before it); a time later
     than ``now`` is not believed; ``adult_age`` says from which age (in years, by the day) a
-    person acts alone: the policy's, where there is one. Raises :class:`Refused` and nothing else.
+    person acts alone: the policy's, where there is one. ``cuts`` is what was cut out of the
+    message, by the digest that stands for it; ``documents_at`` is where documents are.
+    Raises :class:`Refused` and nothing else.
     """
     kind, trigger = message.type
     own = ZoneInfo(profile.zone) if profile.zone else zone
-    reading = Reading(message, profile, own, now, adult_age)
+    reading = Reading(message, profile, own, now, adult_age, cuts, documents_at)
     for oddity in message.oddities:
         reading.note("oddity", message.header, 0, oddity)
     read = MAPPED.get(kind, {}).get(trigger) or _unused(message, kind, trigger)
@@ -81,7 +88,12 @@ def map_message(
     if len(mapped.events) > _MOST_EVENTS:
         text = f"more than {_MOST_EVENTS} facts in one message"
         raise message.header.refused(0, ErrorCode.SEGMENT_SEQUENCE, text)
-    return replace(mapped, notes=tuple(reading.notes))
+    return replace(
+        mapped,
+        notes=tuple(reading.notes),
+        documents=tuple(reading.documents.values()),
+        contents=reading.contents,
+    )
 
 
 def _unused(message: Message, kind: str, trigger: str) -> Callable[[Reading], Mapped]:

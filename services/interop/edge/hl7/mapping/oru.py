@@ -18,6 +18,7 @@ from libs.common.events import (
 )
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping import results
+from services.interop.edge.hl7.mapping.documents import embedded
 from services.interop.edge.hl7.mapping.reading import (
     Distinct,
     Mapped,
@@ -90,6 +91,7 @@ def _report(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> E
         issued_at=issued,
         observations=observations,
         conclusion=conclusion,
+        documents=embedded(reading, found.documents, patient_id, department, orderer),
     )
     if len(event.model_dump_json().encode()) > LARGEST:
         raise obr.refused(0, ErrorCode.DATA_TYPE, "the report is larger than an event may be")

@@ -6,14 +6,16 @@ times. Notes hold places and codes, never names or findings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Final, TypeVar
 
 from libs.common.decision import derived_id
 from libs.common.events import Department, Event
+from services.interop.domain.document import DocumentOf
 from services.interop.edge import naming
+from services.interop.edge.cuts import Piece
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.message import Message, Segment, Value
 from services.interop.edge.hl7.profile import DepartmentOf, Identifier, OnUnknown, Profile, Table
@@ -55,6 +57,9 @@ class Mapped:
     cancels: str | None = None
     #: Fields of the patient's record that stand in the message as empty: no change.
     left_out: frozenset[str] = frozenset()
+    #: What the events refer to; the contents by SHA-256.
+    documents: tuple[DocumentOf, ...] = ()
+    contents: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -66,7 +71,13 @@ class Reading:
     zone: tzinfo
     now: datetime
     adult_age: Callable[[date], int]
+    #: What was cut out of the message, by the digest that stands in its place.
+    cuts: Mapping[str, Piece] = field(default_factory=dict)
+    #: Where documents can be had; an id is added.
+    documents_at: str = ""
     notes: list[Note] = field(default_factory=list)
+    documents: dict[str, DocumentOf] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
 
     def note(self, code: str, segment: Segment, number: int, text: str) -> None:
         if len(self.notes) < _MOST_NOTES:

@@ -26,8 +26,9 @@ NARRATIVE: Final = frozenset(
 )
 #: OBX-2 of texts; several in a row with one OBX-3 are one text, cut into lines.
 TEXTS: Final = frozenset({"TX", "FT"})
-#: OBX-2 of what is no text at all: an embedded document, a reference to one.
-DOCUMENTS: Final = frozenset({"ED", "RP"})
+#: OBX-2 of what is no text at all: an embedded document, pointers to one.
+EMBEDDED: Final = "ED"
+POINTERS: Final = frozenset({"RP", "HD"})
 #: Said before others, if OBX-8 says several things.
 _GRAVE: Final = (
     Interpretation.CRITICALLY_ABNORMAL,
@@ -104,6 +105,8 @@ class Results:
     statuses: list[LineStatus | None] = field(default_factory=list)
     critical: bool = False
     effective_at: datetime | None = None
+    #: Lines that are no text but a document.
+    documents: list[Segment] = field(default_factory=list)
 
     def told(
         self, reading: Reading, obr: Segment, kind: ReportKind
@@ -164,9 +167,14 @@ def _add(reading: Reading, found: Results, obx: Segment) -> None:
     # Before anything else leaves the line out: a danger to life is told though no line shows it.
     meant = _interpretation(reading, obx)
     found.critical |= meant in _GRAVE or _is_flagged(reading, obx)
-    if kind in DOCUMENTS:
-        size = len(obx.raw(5))
-        reading.note("document_left_out", obx, 5, f"{kind} of {size} characters")
+    if kind == EMBEDDED:
+        found.documents.append(obx)
+        return
+    if obx.text(5) in reading.cuts:
+        reading.note("document_left_out", obx, 5, f"base64 as {kind}: a document is sent as ED")
+        return
+    if kind in POINTERS:
+        reading.note("document_left_out", obx, 5, f"{kind}: points to what only its sender has")
         return
     if obx.text(3) is None:
         raise obx.missing(3)
