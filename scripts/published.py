@@ -74,7 +74,7 @@ def read_at(ref: str, root: Path) -> Published | None:
         for name in listed.split("\0")
         if name.startswith(("contracts/schemas/", "contracts/topics/"))
     }
-    return _parsed(files) if files else None
+    return _parsed(files, newer=True) if files else None
 
 
 def commit(root: Path, ref: str) -> str:
@@ -91,12 +91,12 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.decode() if done.returncode == 0 else ""
 
 
-def _parsed(files: Mapping[Path, str]) -> Published:
+def _parsed(files: Mapping[Path, str], *, newer: bool = False) -> Published:
+    """``newer``: the files may say more of a topic than this code knows."""
+    topics = {p.stem: yaml.safe_load(text) for p, text in files.items() if p.suffix == ".yaml"}
+    if newer:
+        topics = {n: {k: t[k] for k in t if k in Topic.model_fields} for n, t in topics.items()}
     return Published(
         {path.stem: json.loads(text) for path, text in files.items() if path.suffix == ".json"},
-        {
-            path.stem: Topic.model_validate(yaml.safe_load(text))
-            for path, text in files.items()
-            if path.suffix == ".yaml"
-        },
+        {name: Topic.model_validate(topic) for name, topic in topics.items()},
     )

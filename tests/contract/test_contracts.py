@@ -467,6 +467,8 @@ def test_the_contracts_of_a_commit_are_read(folder: Path, published: Published) 
     git(root, "init", "--initial-branch=main")
     git(root, "commit", "--allow-empty", "--message=nothing yet")
     assert read_at("main", root) is None
+    with (folder / "topics" / "hospital.reports.yaml").open("a") as file:
+        file.write("added_by_a_later_commit: true\n")
     git(root, "add", ".")
     git(root, "commit", "--message=contracts")
     (folder / "schemas" / f"{DISCHARGED}.json").unlink()
