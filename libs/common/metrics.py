@@ -250,6 +250,12 @@ MESSAGES_RECEIVED = _counter(
 EVENTS_PUBLISHED = _counter(
     "interop_events_published_total", "events", "Events that partners published by HTTP.", "type"
 )
+FHIR_UNUSED = _counter(
+    "interop_fhir_unused_total",
+    "resources",
+    "FHIR resources of types that are not used, in requests that were taken.",
+    "type",
+)
 
 # prescriptions
 REFILLS = _counter("refills_total", "refills", "Refills that reached a status.", "status")

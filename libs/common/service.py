@@ -35,6 +35,7 @@ from libs.common.engine import Engine
 from libs.common.events import EVENT_TYPES
 from libs.common.http.access import Access
 from libs.common.http.app import create_app
+from libs.common.http.dialect import Dialect
 from libs.common.http.words import Texts
 from libs.common.jwks import fetch_keys
 from libs.common.lease import Lease
@@ -74,6 +75,7 @@ class ServiceSpec:
     routers: Sequence[APIRouter]
     access: Access
     texts: Texts = field(default_factory=dict)
+    dialects: Callable[[Any], Sequence[Dialect]] = lambda _settings: ()
     policy: Callable[[Any], Any] = lambda _settings: None
     observe: Callable[[Input, Answer], None] = _ignore
     background: Callable[[Runtime], Sequence[Coroutine[Any, Any, None]]] = lambda _runtime: ()
@@ -349,6 +351,7 @@ def build(
         verifier=verifier,
         ports=ports,
         texts=spec.texts,
+        dialects=spec.dialects(settings),
         not_ready=not_ready,
         lifespan=lifespan,
     )

@@ -11,10 +11,11 @@ from libs.common import adult_age, metrics, service
 from libs.common.blobs import StoredBlobs
 from libs.common.decision import Answer, Decision, Input
 from libs.common.service import Runtime, ServiceSpec
-from services.interop.api import documents, events, messages
+from services.interop.api import documents, events, fhir, messages
 from services.interop.api.listening import Listening
 from services.interop.api.policy import Policy
 from services.interop.domain.publishing import Publish
+from services.interop.domain.receipt import OUTDATED
 from services.interop.edge.connection import Limits
 from services.interop.edge.hl7.profiles import PolicyError, load_senders
 from services.interop.edge.mllp import MllpServer
@@ -42,7 +43,7 @@ def load_policy(settings: Settings) -> Policy:
 
 
 def count(input: Input, answer: Answer) -> None:
-    if input.type == RECEIVE and isinstance(answer, Decision):
+    if input.type == RECEIVE and isinstance(answer, Decision) and answer.note != OUTDATED:
         metrics.MESSAGES_RECEIVED.labels(outcome=answer.note).inc()
     elif isinstance(input.data, Publish):
         metrics.EVENTS_PUBLISHED.labels(type=input.data.event.TYPE).inc()
@@ -93,9 +94,10 @@ SPEC = ServiceSpec(
     topics=(),
     handlers=HANDLERS,
     collections=COLLECTIONS,
-    routers=(messages.router, events.router, documents.router),
-    access={**messages.ACCESS, **events.ACCESS, **documents.ACCESS},
-    texts=events.TEXTS,
+    routers=(messages.router, events.router, documents.router, fhir.router),
+    access={**messages.ACCESS, **events.ACCESS, **documents.ACCESS, **fhir.ACCESS},
+    texts={**events.TEXTS, **fhir.TEXTS},
+    dialects=lambda settings: (fhir.dialect(settings.fhir_max_body),),
     policy=load_policy,
     observe=count,
     listeners=listeners,

@@ -37,6 +37,12 @@ class Settings(CommonSettings):
     mllp_tls_client_ca: Path | None = Field(
         None, description="PEM; with it every sender needs a certificate"
     )
+    fhir_max_body: int = Field(
+        10 * 1024 * 1024,
+        ge=1_024,
+        le=15 * 1024 * 1024,
+        description="bytes of one FHIR request; the database's documents end at 16 MiB",
+    )
     message_retention_days: int = Field(
         90, ge=0, le=36_500, description="messages are kept so long after they came; 0: for ever"
     )

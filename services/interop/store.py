@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from libs.common.migrate import Life
 from libs.common.mongo import CollectionSpec, Database, Index
 from services.interop.domain.document import StoredDocument
+from services.interop.domain.kept import Kept
 from services.interop.domain.patient import Patient
 from services.interop.domain.receipt import Body, Control, Receipt, Standing
 from services.interop.domain.stay import Stay
@@ -23,6 +25,7 @@ RECEIPTS = CollectionSpec(
 )
 BODIES = CollectionSpec(Body)
 DOCUMENTS = CollectionSpec(StoredDocument)
+RESOURCES = CollectionSpec(Kept, indexes=(Index(("names",)),))
 COLLECTIONS: tuple[CollectionSpec[Any], ...] = (
     RECEIPTS,
     BODIES,
@@ -30,6 +33,7 @@ COLLECTIONS: tuple[CollectionSpec[Any], ...] = (
     CollectionSpec(Patient),
     CollectionSpec(Stay),
     DOCUMENTS,
+    RESOURCES,
 )
 
 
@@ -44,6 +48,8 @@ def lives(settings: Settings) -> Sequence[Life]:
     )
 
 
+#: Resources found by name for one request; many more than have one identifier in common.
+MOST_BY_NAME = 10_001
 #: The sort values of a message in a list.
 Keyset = tuple[datetime, str]
 
@@ -59,6 +65,7 @@ class Store:
         self._receipts = database.collection(RECEIPTS)
         self._bodies = database.collection(BODIES)
         self._documents = database.collection(DOCUMENTS)
+        self._resources = database.collection(RESOURCES)
 
     async def receipt(self, hospital: str, id: str) -> Receipt | None:
         return await self._receipts.get(hospital, id)
@@ -70,6 +77,20 @@ class Store:
 
     async def document(self, hospital: str, id: str) -> StoredDocument | None:
         return await self._documents.get(hospital, id)
+
+    async def resources(
+        self, hospital: str, ids: Collection[str], names: Collection[str]
+    ) -> list[Kept]:
+        """Resources by their ids, and by what else they are found under: two queries at most."""
+        queries = []
+        if ids:
+            queries.append(self._resources.load("id", [(hospital, id) for id in ids]))
+        if names:
+            found = self._resources.find(
+                hospital, {"names": {"$in": sorted(names)}}, limit=MOST_BY_NAME
+            )
+            queries.append(found)
+        return [kept for found in await asyncio.gather(*queries) for kept in found]
 
     async def receipts(
         self, hospital: str, standing: Standing | None, *, after: Keyset | None, limit: int

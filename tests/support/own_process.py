@@ -26,6 +26,7 @@ def document(spec: ServiceSpec) -> dict[str, Any]:
         verifier=Callers().verifier,
         ports=Ports(),
         texts=spec.texts,
+        dialects=spec.dialects(spec.settings()),
     )
     return app.openapi()
 

@@ -143,6 +143,7 @@ async def running(stack: Stack, spec: ServiceSpec, **settings: Any) -> AsyncIter
         verifier=callers.verifier,
         ports=ports,
         texts=spec.texts,
+        dialects=spec.dialects(chosen),
         not_ready=runtime.not_ready,
     )
     app.state.runtime, app.state.commands = runtime, runtime.commands

@@ -21,6 +21,7 @@ from libs.common.auth import TokenVerifier
 from libs.common.clock import Ports
 from libs.common.http import openapi, problems, words
 from libs.common.http.access import PUBLIC, Access, Gate, route_table
+from libs.common.http.dialect import Dialect
 from libs.common.http.edge import MAX_BODY, Edge
 from libs.common.http.sse import Streams
 
@@ -49,12 +50,13 @@ def create_app(
     version: str = "1",
     description: str = "",
     max_body: int = MAX_BODY,
+    dialects: Sequence[Dialect] = (),
 ) -> FastAPI:
     """The application of one service.
 
     ``access`` names every route of ``routers``, else :class:`AccessTableError`.
     ``not_ready()`` gives the reasons why the service can't work now (static words);
-    ``texts`` the words for its own refusals.
+    ``texts`` the words for its own refusals; ``dialects`` are paths that answer otherwise.
     """
     app = FastAPI(
         title=title,
@@ -75,11 +77,19 @@ def create_app(
     routes = route_table(app, {**access, **OWN})
     app.state.ports = ports
     app.state.access = access
+    app.state.dialects = tuple(dialects)
     app.state.streams = Streams(ports)
     app.state.leaving = False  # once it is asked to stop, each answer ends its connection
     # The last one added is the outermost.
     app.add_middleware(Gate, verifier=verifier)
-    app.add_middleware(Edge, routes=routes, ports=ports, texts=words_of_ours, max_body=max_body)
+    app.add_middleware(
+        Edge,
+        routes=routes,
+        ports=ports,
+        texts=words_of_ours,
+        max_body=max_body,
+        dialects=dialects,
+    )
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -10,6 +10,7 @@ a task for each request.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -23,6 +24,7 @@ from libs.common import metrics
 from libs.common.clock import Ports
 from libs.common.http import problems, words
 from libs.common.http.access import ROUTE, Route, RouteTable
+from libs.common.http.dialect import DIALECT, Dialect
 from libs.common.http.problems import Problem
 
 log = structlog.get_logger()
@@ -51,7 +53,7 @@ class _Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         self._scope, self._receive, self._send = scope, receive, send
-        self._limit = limit
+        self.limit = limit
         self._taken = 0
         self.correlation_id = ""
         self.status = CLIENT_GONE
@@ -62,8 +64,8 @@ class _Exchange:
         message = await self._receive()
         if message["type"] == "http.request":
             self._taken += len(message.get("body", b""))
-            if self._taken > self._limit:
-                raise _too_large(self._limit)
+            if self._taken > self.limit:
+                raise _too_large(self.limit)
         return message
 
     async def send(self, message: Message) -> None:
@@ -91,12 +93,14 @@ class Edge:
         ports: Ports,
         texts: words.Texts,
         max_body: int = MAX_BODY,
+        dialects: Sequence[Dialect] = (),
     ) -> None:
         self._app = app
         self._routes = routes
         self._ports = ports
         self._texts = texts
         self._max_body = max_body
+        self._dialects = tuple(dialects)
         self._tracer = trace.get_tracer("libs.common.http")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,7 +111,10 @@ class Edge:
         route = scope[ROUTE] = self._routes.find(scope["method"], scope["path"])
         template = route.template if isinstance(route, Route) else ""
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
-        exchange = _Exchange(scope, receive, send, self._max_body)
+        dialect = next((d for d in self._dialects if d.covers(scope["path"])), None)
+        scope[DIALECT] = dialect
+        limit = self._max_body if dialect is None else dialect.max_body
+        exchange = _Exchange(scope, receive, send, limit)
         exchange.correlation_id = self._correlation_id(scope)
         scope.setdefault("state", {})["correlation_id"] = exchange.correlation_id
         with structlog.contextvars.bound_contextvars(correlation_id=exchange.correlation_id):
@@ -158,8 +165,8 @@ class Edge:
     async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
         try:
             announced = Headers(scope=scope).get("content-length", "")
-            if announced.isdecimal() and int(announced) > self._max_body:
-                raise _too_large(self._max_body)
+            if announced.isdecimal() and int(announced) > exchange.limit:
+                raise _too_large(exchange.limit)
             await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:
             if isinstance(error, Problem):

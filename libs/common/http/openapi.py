@@ -56,6 +56,12 @@ def document(app: FastAPI, routes: RouteTable) -> dict[str, Any]:
     rules = {route.key: route.rule for route in routes.routes}
     for path, method, operation in _operations(found):
         rule = rules[(method.upper(), path)]
+        dialect = next((d for d in app.state.dialects if d.covers(path)), None)
+        wrong = (
+            {MEDIA_TYPE: {"schema": {"$ref": _REF}}}
+            if dialect is None
+            else {dialect.media_type: {"schema": dict(dialect.schema)}}
+        )
         _simplify(operation)
         if rule is PUBLIC:
             operation["security"] = []
@@ -67,7 +73,7 @@ def document(app: FastAPI, routes: RouteTable) -> dict[str, Any]:
         for status in _statuses(operation, public=rule is PUBLIC):
             responses[status] = {
                 "description": _MEANING[status],
-                "content": {MEDIA_TYPE: {"schema": {"$ref": _REF}}},
+                "content": wrong,
             }
     return found
 

@@ -23,6 +23,7 @@ from starlette.types import Scope
 from libs.common.audit import AuditUnavailable
 from libs.common.decision import Common, Refusal
 from libs.common.http import words
+from libs.common.http.dialect import spoken
 from libs.common.mongo import Unavailable
 
 #: Types are names, not addresses to open.
@@ -129,7 +130,7 @@ def invalid(where: str, name: str, code: str, reason: str = "invalid_request") -
 
 
 def response(problem: Problem, scope: Scope, texts: words.Texts) -> Response:
-    """``problem`` in the language that the request asks for."""
+    """``problem`` in the language that the request asks for, and the form of its path."""
     language = words.language(Headers(scope=scope).get("accept-language"))
     text = texts.get(problem.reason) or words.COMMON.get(problem.reason)
     detail = words.filled(text[language], problem.extra) if text else problem.detail
@@ -155,10 +156,12 @@ def response(problem: Problem, scope: Scope, texts: words.Texts) -> Response:
         ]
     if status >= 500:
         body["correlation_id"] = scope.get("state", {}).get("correlation_id", "")
+    dialect = spoken(scope)
+    told = body if dialect is None else dialect.problem(body)
     return Response(
-        json.dumps(body, ensure_ascii=False, default=str).encode(),
+        json.dumps(told, ensure_ascii=False, default=str).encode(),
         status_code=status,
-        media_type=MEDIA_TYPE,
+        media_type=MEDIA_TYPE if dialect is None else dialect.media_type,
         headers={
             **(problem.headers or {}),
             "Content-Language": language,

@@ -78,6 +78,7 @@ class Taken(BaseModel):
 
 _ANY: Final[dict[str, Any]] = {"schema": {"type": "object"}}
 _BODY: Final[dict[str, Any]] = {
+    "x-body": "CloudEvents 1.0",
     "requestBody": {
         "required": True,
         "description": "Binary mode (the attributes in `ce-*` headers), structured mode, or a "
@@ -87,7 +88,7 @@ _BODY: Final[dict[str, Any]] = {
             STRUCTURED: _ANY,
             BATCH: {"schema": {"type": "array", "items": {"type": "object"}, "maxItems": MOST}},
         },
-    }
+    },
 }
 
 

@@ -23,8 +23,10 @@ from libs.common.http.paging import PageOf, Paging
 from libs.common.http.problems import Problem
 from libs.common.http.reads import Reads
 from services.interop.api.policy import Policy
-from services.interop.domain.receipt import Fault, Receipt, Result, Standing
+from services.interop.api.taking import take
+from services.interop.domain.receipt import Fault, Format, Receipt, Result, Standing
 from services.interop.edge.cuts import joined
+from services.interop.edge.fhir.bundle import Request as Sent
 from services.interop.edge.hl7 import charset
 from services.interop.edge.hl7.refused import Refused
 from services.interop.handlers import RECEIVE
@@ -49,9 +51,11 @@ class EventRef(BaseModel):
 
 
 class MessageItem(BaseModel):
-    """A message without its content. ``control_id`` is the sender's (MSH-10)."""
+    """A message without its content. ``control_id`` is the sender's (MSH-10; FHIR: the
+    Bundle's identifier or id)."""
 
     id: str
+    format: Format
     sender: str
     control_id: str
     type: str
@@ -79,6 +83,7 @@ Messages = Annotated[Store, Depends(_store)]
 def _item(receipt: Receipt) -> dict[str, Any]:
     return {
         "id": receipt.id,
+        "format": receipt.format,
         "sender": receipt.sender,
         "control_id": receipt.control.rpartition("|")[2],
         "type": receipt.type,
@@ -90,7 +95,9 @@ def _item(receipt: Receipt) -> dict[str, Any]:
     }
 
 
-def _text(raw: bytes) -> str:
+def _text(format: Format, raw: bytes) -> str:
+    if format is Format.FHIR:
+        return raw.decode("utf-8", "backslashreplace")
     try:
         return charset.decode(raw)[0]
     except Refused:
@@ -118,7 +125,7 @@ async def message(id: str, caller: Caller, store: Messages, reads: Reads) -> Res
     if receipt is None:
         raise Problem(404, Common.NOT_FOUND)
     await reads.of(receipt.patient_id, RESOURCE, id)
-    text = await asyncio.to_thread(_text, (await store.body(receipt)).raw)
+    text = await asyncio.to_thread(_text, receipt.format, (await store.body(receipt)).raw)
     body = MessageView(**_item(receipt), raw=text)
     return JSONResponse(body.model_dump(mode="json"), headers={"ETag": etag(receipt.version)})
 
@@ -133,10 +140,14 @@ async def reprocess(
     if receipt is None:
         raise Problem(404, Common.NOT_FOUND)
     asked = command(request, RECEIVE, None, subject=id, idempotency_key=key)
+    body = await store.body(receipt)
+    if receipt.format is Format.FHIR:
+        sent = Sent.of(body.request)
+        taken = await take(request, receipt.hospital, receipt.sender, body.raw, sent, asked)
+        return answer(taken.outcome)
     policy: Policy = request.app.state.runtime.policy
     now = request.app.state.ports.clock.now()
     blobs = StoredBlobs(request.app.state.runtime.database)
-    body = await store.body(receipt)
     pieces = {c.sha256: await blobs.whole(receipt.hospital, c.sha256) for c in body.cuts}
     raw = await asyncio.to_thread(joined, body.raw, body.cuts, pieces)
     again = await asyncio.to_thread(policy.senders.received, raw, now, receipt.certificate)

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property, partial
 from hashlib import blake2b
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,6 +30,7 @@ from libs.common.decision import (
 from libs.common.events import Event
 from libs.common.events.base import Sensitive
 from services.interop.domain.document import DocumentOf, StoredDocument
+from services.interop.domain.kept import Kept
 from services.interop.domain.patient import Patient, completed
 from services.interop.domain.stay import Stay, StayEvent, followed
 
@@ -42,17 +43,27 @@ class Standing(StrEnum):
     NOT_PRODUCTION = "not_production"  # MSH-11 says training or debugging: kept, tells nobody
 
 
-class Fault(BaseModel):
-    """What is wrong, and where: HL7's own way to say it (ERR-2, ERR-3, ERR-8).
+class Format(StrEnum):
+    """In which language a message is written."""
 
-    ``code`` is of table 0357; ``text`` holds no value of the message.
+    HL7 = "hl7"
+    FHIR = "fhir"
+
+
+class Fault(BaseModel):
+    """What is wrong, and where, in the words of the message's format; ``text`` holds no value
+    of the message.
+
+    HL7 v2 (ERR-2, ERR-3, ERR-8): segment, its sequence, field, a code of table 0357.
+    FHIR (OperationOutcome.issue): expression (FHIRPath) and a code of its IssueType.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    segment: str
+    segment: str = ""
     sequence: int = 1
     field: int = 0
+    expression: str = ""
     code: str
     text: str
 
@@ -62,6 +73,7 @@ class Receipt(Document):
 
     COLLECTION: ClassVar[str] = "messages"
 
+    format: Format = Format.HL7
     #: Sender and control id: what the sender takes for unique.
     control: str
     sender: str
@@ -97,6 +109,8 @@ class Body(Document):
     raw: Sensitive[bytes]
     received_at: datetime
     cuts: tuple[Cut, ...] = ()
+    #: What else its sender said beside it (FHIR: method, path, condition), as JSON.
+    request: Sensitive[str] = ""
 
 
 class Control(Document):
@@ -113,6 +127,7 @@ class Received(BaseModel):
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
+    format: Format = Format.HL7
     sender: str
     control_id: str
     type: str
@@ -120,6 +135,7 @@ class Received(BaseModel):
     cuts: tuple[Cut, ...] = ()
     #: Of the whole message, if parts of it are cut.
     digest: str = ""
+    request: str = ""
     production: bool = True
     certificate: frozenset[str] = frozenset()
     patient_id: str = ""
@@ -132,6 +148,10 @@ class Received(BaseModel):
     faults: tuple[Fault, ...] = ()
     #: By SHA-256, what has to be stored before this is decided: cut parts and documents.
     blobs: dict[str, bytes] = Field(default_factory=dict, repr=False)
+    #: Resources that differ from what is kept of them, each with the version that was read.
+    kept: tuple[Kept, ...] = ()
+    #: Ids and versions (0: none) of the resources that it was read with.
+    seen: tuple[tuple[str, int], ...] = ()
 
     @property
     def control(self) -> str:
@@ -148,7 +168,8 @@ class Received(BaseModel):
     @cached_property
     def receipt_id(self) -> str:
         """The same control id with another content is another message: senders reuse them."""
-        return derived_id("message", self.control, self.digest or digest_of(self.raw))
+        digest = self.digest or digest_of(self.raw + self.request.encode())
+        return derived_id("message", self.control, digest)
 
 
 def digest_of(raw: bytes) -> str:
@@ -165,6 +186,15 @@ class Result(BaseModel):
     faults: tuple[Fault, ...] = Field(default=())
 
 
+class Outdated(BaseModel):
+    """Nothing was decided: what the message was read with is no more as it was. Read again."""
+
+    outdated: bool = True
+
+
+OUTDATED: Final = "outdated"
+
+
 def needs_received(input: Input, _state: State) -> Iterator[Need]:
     data: Received = input.data
     yield Need(Receipt, "id", data.receipt_id)
@@ -173,6 +203,8 @@ def needs_received(input: Input, _state: State) -> Iterator[Need]:
         yield Need(Control, "id", data.control_key)
     for document in data.documents:
         yield Need(StoredDocument, "id", document.id)
+    for id in {id for id, _ in data.seen} | {kept.id for kept in data.kept}:
+        yield Need(Kept, "id", id)
     for event in data.events:
         yield Need(Patient, "id", _patient_of(event))
         if isinstance(event, StayEvent):
@@ -181,12 +213,15 @@ def needs_received(input: Input, _state: State) -> Iterator[Need]:
 
 def decide_received(input: Input, state: State, env: Env) -> Answer:
     """Once accepted, the same message is answered and tells nothing again; before that it is
-    tried afresh, whether its sender sends it again or staff take it up."""
+    tried afresh, whether its sender sends it again or staff take it up. A FHIR request that
+    changes what is kept is no repetition: a resource may become again what it was."""
     data: Received = input.data
+    if _is_outdated(data, state):
+        return Decision(result=Outdated().model_dump(), note=OUTDATED)
     before = state.get(Receipt, data.receipt_id)
-    if before is not None and before.standing is Standing.ACCEPTED:
+    if before is not None and before.standing is Standing.ACCEPTED and not data.kept:
         return Decision(result=_result(before), note="repeated")
-    changes: dict[str, Document] = {}
+    changes: dict[str, Document] = {f"kept/{kept.id}": kept for kept in data.kept}
     if before is None:
         known = state.get(Body, data.receipt_id)  # a body outlives its receipt by a day
         body = Body(
@@ -194,6 +229,7 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
             hospital=input.hospital,
             raw=data.raw,
             cuts=data.cuts,
+            request=data.request,
             received_at=env.now,
         )
         changes["body"] = known.but(received_at=env.now) if known else body
@@ -209,6 +245,7 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
     receipt = before or Receipt(
         id=data.receipt_id,
         hospital=input.hospital,
+        format=data.format,
         control=data.control,
         sender=data.sender,
         type=data.type,
@@ -221,7 +258,10 @@ def decide_received(input: Input, state: State, env: Env) -> Answer:
         certificate=data.certificate,
         faults=data.faults,
         notes=tuple(notes),
-        events=tuple((e.data.TYPE, _event_id(input, n)) for n, e in enumerate(emits)),
+        events=(
+            *receipt.events,
+            *((e.data.TYPE, _event_id(input, n)) for n, e in enumerate(emits)),
+        ),
     )
     return Decision(
         changes=(receipt, *changes.values()),
@@ -235,6 +275,13 @@ def _document(input: Input, state: State, found: DocumentOf) -> StoredDocument:
     known = state.get(StoredDocument, found.id)
     said = found.model_dump()
     return known.but(**said) if known else StoredDocument(hospital=input.hospital, **said)
+
+
+def _is_outdated(data: Received, state: State) -> bool:
+    """Whether somebody changed a resource between its reading and now."""
+    kept = [(kept.id, kept.version) for kept in data.kept]
+    now = ((state.get(Kept, id), version) for id, version in (*data.seen, *kept))
+    return any((found.version if found else 0) != version for found, version in now)
 
 
 def _reused(input: Input, state: State, env: Env, changes: dict[str, Document]) -> Iterator[str]:

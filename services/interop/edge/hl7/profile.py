@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from libs.common.events import (
     DiagnosisUse,
@@ -100,10 +100,18 @@ class Drug(_Part):
 
 
 class Sender(_Part):
-    """MSH-3 and MSH-4 (first components); absent: any."""
+    """HL7 v2: MSH-3 and MSH-4 (first components); absent: any. FHIR: whose token it is."""
 
     application: str | None = None
     facility: str | None = None
+    #: ``sub`` of the token.
+    subject: str | None = None
+
+    @model_validator(mode="after")
+    def _is_of_one_way_in(self) -> Sender:
+        if self.subject is not None and (self.application or self.facility):
+            raise ValueError("subject is of FHIR, application and facility of HL7 v2: not both")
+        return self
 
 
 class Defaults(_Part):
@@ -116,6 +124,9 @@ class Defaults(_Part):
     prescriber_id: str | None = None
     days_supply: int | None = Field(default=None, ge=1, le=366)
     quantity_unit: Line | None = None
+    #: FHIR: where a MedicationRequest says neither how to take it nor how much there is.
+    dosage: Line | None = None
+    quantity: float | None = Field(default=None, gt=0)
 
 
 class Guardians(_Part):
@@ -152,6 +163,25 @@ class Prescriptions(_Part):
     #: Whether an order's number (ORC-2) is one medicine's alone. Else the drug's code stands in
     #: the prescription's id, and an order that stops one has to name it, too.
     number_is_enough: bool = False
+
+
+class Fhir(_Part):
+    """What only FHIR has."""
+
+    #: Addresses of code systems, by the names that ``systems`` and ``tables`` have for them.
+    systems: Mapping[str, str] = Field(default_factory=dict)
+    #: Which identifier is the platform's id; without one it is the resource's, which is one
+    #: only among its sender's.
+    encounter: Identifier = Identifier()
+    report: Identifier = Identifier()
+    prescription: Identifier = Identifier()
+    practitioner: Identifier = Identifier()
+    exam: Identifier = Identifier()
+    #: Where an Encounter's department stands; the first that the table knows, else the first
+    #: filled. Of an Organization or Location the first identifier counts, else its id.
+    department_in: tuple[Literal["serviceProvider", "location", "serviceType", "type"], ...] = (
+        "serviceProvider",
+    )
 
 
 class Systems(_Part):
@@ -233,6 +263,7 @@ class Profile(_Part):
     reports: Reports = Reports()
     prescriptions: Prescriptions = Prescriptions()
     systems: Systems = Systems()
+    fhir: Fhir = Fhir()
     tables: Tables
 
 

@@ -41,13 +41,17 @@ class Senders:
         documents_at: str = "http://localhost/v1/documents",
     ) -> None:
         self._by_sender: dict[tuple[str | None, str | None], Profile] = {}
+        self._by_subject: dict[str, Profile] = {}
         for profile in profiles:
             for sender in profile.senders:
                 key = (sender.application, sender.facility)
-                if key in self._by_sender:
-                    raise ValueError(f"two profiles for the sender {key}")
-                self._by_sender[key] = profile
-        self._default, self.zone, self._adult_age = default, zone, adult_age
+                if sender.subject in self._by_subject or key in self._by_sender:
+                    raise ValueError(f"two profiles for the sender {sender.subject or key}")
+                if sender.subject is not None:
+                    self._by_subject[sender.subject] = profile
+                else:
+                    self._by_sender[key] = profile
+        self._default, self.zone, self.adult_age = default, zone, adult_age
         #: Whether anybody is known by a certificate.
         self.certified = any(p.certificates for p in (default, *self._by_sender.values()))
         self._documents_at = documents_at
@@ -56,6 +60,10 @@ class Senders:
         """The most particular one: of both, of the application, of the facility."""
         keys = ((application, facility), (application, None), (None, facility))
         return next((p for k in keys if (p := self._by_sender.get(k))), self._default)
+
+    def of_subject(self, subject: str) -> Profile:
+        """The profile of who sends FHIR with a token."""
+        return self._by_subject.get(subject, self._default)
 
     def received(self, raw: bytes, now: datetime, certificate: Set[str] = frozenset()) -> Received:
         """``raw`` read and mapped, or with what is wrong with it. Raises nothing.
@@ -87,7 +95,7 @@ class Senders:
                 profile,
                 self.zone,
                 now,
-                self._adult_age,
+                self.adult_age,
                 cuts=parts.pieces,
                 documents_at=self._documents_at,
             )

@@ -1,0 +1,280 @@
+"""What does a MedicationRequest tell? Each is the prescription of one medicine.
+
+A drug without ATC and without a line in the profile's table is passed under the sender's code:
+it is on no list of renewals, and the note says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil
+from typing import Any, Final
+
+from libs.common.events import (
+    Department,
+    Event,
+    Medication,
+    PrescriptionIssued,
+    PrescriptionStopped,
+    Quantity,
+)
+from services.interop.edge import naming
+from services.interop.edge.fhir.mapping import clinical, visits
+from services.interop.edge.fhir.mapping.reading import Reading, words_of
+from services.interop.edge.fhir.references import Resource
+from services.interop.edge.fhir.refused import Issue, Refused
+from services.interop.edge.hl7.profile import OnUnknown
+
+#: MedicationRequest.status -> whether it was issued, and whether it is stopped.
+STATUSES: Final[dict[str, tuple[bool, bool]]] = {
+    "active": (True, False),
+    "on-hold": (False, False),
+    "completed": (True, False),
+    "stopped": (True, True),
+    "cancelled": (False, True),
+    "entered-in-error": (False, True),
+    "draft": (False, False),
+    "unknown": (False, False),
+}
+#: MedicationRequest.intent of a prescription; others propose or plan one.
+_ORDERS: Final = frozenset(
+    {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
+)
+_INTENTS: Final = _ORDERS | {"proposal", "plan", "option"}
+#: UCUM's units of time in days.
+_DAYS: Final = {"d": 1.0, "wk": 7.0, "mo": 30.0, "a": 365.0, "h": 1 / 24, "min": 1 / 1440}
+_UNITS: Final = {
+    "s": "秒",
+    "min": "分钟",
+    "h": "小时",
+    "d": "日",
+    "wk": "周",
+    "mo": "月",
+    "a": "年",
+}
+_MOST_DIAGNOSES: Final = 16
+
+
+def prescription(reading: Reading, resource: Resource) -> Iterator[Event]:
+    model = resource.model
+    if model.status not in STATUSES:
+        text = "no status of a MedicationRequest"
+        raise Refused(resource.at("status"), Issue.CODE_INVALID, text)
+    if model.intent not in _INTENTS:
+        text = "no intent of a MedicationRequest"
+        raise Refused(resource.at("intent"), Issue.CODE_INVALID, text)
+    patient_id, _ = reading.patient(model.subject, resource, "subject")
+    id = reading.id_of(resource, reading.profile.fhir.prescription)
+    issued, stopped = STATUSES[model.status]
+    if model.intent not in _ORDERS or model.doNotPerform or not (issued or stopped):
+        text = f"{model.intent}, {model.status}: no event"
+        reading.note("not_used", resource.at("status"), text)
+        return
+    if issued and not (stopped and _was_issued(resource)):
+        yield _issued(reading, resource, id, patient_id)
+    if stopped:
+        by = reading.practitioner(model.performer, resource, "performer")
+        at = reading.recorded(resource)
+        yield PrescriptionStopped(
+            prescription_id=id, patient_id=patient_id, stopped_at=at, stopped_by=by
+        )
+
+
+def _was_issued(resource: Resource) -> bool:
+    """Whether an earlier version of it has told so."""
+    earlier = resource.earlier()
+    return earlier is not None and STATUSES.get(earlier.raw.get("status", ""), (False,))[0]
+
+
+def _issued(reading: Reading, resource: Resource, id: str, patient_id: str) -> PrescriptionIssued:
+    model = resource.model
+    stay = visits.visit(reading, resource)
+    found = [
+        clinical.icd10(reading, concept, resource.at("reasonCode"))
+        for concept in model.reasonCode or ()
+    ]
+    for n, reference in enumerate(model.reasonReference or ()):
+        condition = reading.of(reference, resource, f"reasonReference[{n}]", "Condition")
+        if condition is not None:
+            place = resource.at(f"reasonReference[{n}]")
+            found.append(clinical.icd10(reading, condition.model.code, place))
+    codes = tuple(dict.fromkeys(f[0] for f in found if f is not None))
+    return PrescriptionIssued(
+        prescription_id=id,
+        patient_id=patient_id,
+        medication=_medication(reading, resource),
+        dosage=_dosage(reading, resource),
+        quantity=_quantity(reading, resource),
+        days_supply=_days_supply(reading, resource),
+        prescriber_id=_prescriber(reading, resource),
+        department=_department(reading, resource, stay),
+        diagnoses=codes[:_MOST_DIAGNOSES],
+        issued_at=reading.moment(resource, [("authoredOn", model.authoredOn)]),
+    )
+
+
+def _medication(reading: Reading, resource: Resource) -> Medication:
+    model, place = resource.model, resource.at("medication")
+    concept, form = model.medicationCodeableConcept, None
+    if concept is None:
+        found = reading.of(model.medicationReference, resource, "medicationReference", "Medication")
+        if found is None:
+            text = "no Medication known by this: send it in the same bundle, or contained"
+            raise Refused(resource.at("medicationReference"), Issue.NOT_FOUND, text)
+        concept, form = found.model.code, naming.line(words_of(found.model.form))
+    systems, table = reading.profile.systems, reading.profile.tables.drug
+    codings, readable = reading.codings(concept), words_of(concept)
+    for coded in codings:
+        drug = table.codes.get(f"{coded.system}|{coded.code}") or table.codes.get(coded.code)
+        if drug is not None:
+            code, ingredient = drug.atc, drug.ingredient or drug.atc
+            name = drug.name or readable or code
+        elif coded.system in systems.atc:
+            code = ingredient = reading.as_code(coded.code.upper(), place)
+            name = naming.line(coded.text) or readable or code
+        else:
+            continue
+        return Medication(code=code, name=name, ingredient_code=ingredient, form=form)
+    if not codings:
+        raise Refused(place, Issue.REQUIRED, "required: a coded medicine")
+    first = codings[0]
+    text = f"no ATC code, and code {naming.shown(first.code)} is not in the profile's table"
+    if table.unknown is OnUnknown.REFUSE:
+        raise Refused(place, Issue.CODE_INVALID, text)
+    reading.note("unknown_code", place, text)
+    system = first.system.rstrip("/").rpartition("/")[2] or "LOCAL"
+    own = reading.as_code(f"{system}:{first.code}", place)
+    return Medication(code=own, name=readable or own, ingredient_code=own, form=form)
+
+
+# -- how to take it, how much, for how long ----------------------------------------------
+
+
+def _dosage(reading: Reading, resource: Resource) -> str:
+    """The instructions in words; else amount and frequency; else the profile's default."""
+    instructions = resource.model.dosageInstruction or ()
+    told = [t for one in instructions if (t := _instruction(reading, one))]
+    if told:
+        whole = "；".join(told)
+        if len(whole) > 8000:
+            place = resource.at("dosageInstruction")
+            raise Refused(place, Issue.TOO_LONG, "more than 8000 characters")
+        return whole
+    default = reading.profile.defaults.dosage
+    place = resource.at("dosageInstruction")
+    if default is None:
+        raise Refused(place, Issue.REQUIRED, "required: how to take it, and no default")
+    reading.note("defaulted", place, "no instruction: the profile's default")
+    return default
+
+
+def _instruction(reading: Reading, one: Any) -> str:
+    if one.text:
+        return str(one.text)
+    parts = [_frequency(reading, one.timing), _dose(one)]
+    if one.asNeededBoolean or one.asNeededCodeableConcept is not None:
+        parts.append("必要时")
+    parts.append(words_of(one.route) or "")
+    parts.append(one.patientInstruction or "")
+    parts += [words_of(a) or "" for a in one.additionalInstruction or ()]
+    return "，".join(p for p in parts if p)
+
+
+def _frequency(reading: Reading, timing: Any) -> str:
+    if timing is None:
+        return ""
+    found = reading.known_code(reading.profile.tables.frequency, timing.code)
+    if found is not None:
+        return found[0]
+    repeat = timing.repeat
+    if repeat is None or repeat.frequency is None or repeat.period is None:
+        return words_of(timing.code) or ""
+    unit = _UNITS.get(repeat.periodUnit or "", repeat.periodUnit or "")
+    period = f"{repeat.period:g}" if repeat.period != 1 else ""
+    times = f"{repeat.frequency}–{repeat.frequencyMax}" if repeat.frequencyMax else repeat.frequency
+    return f"每{period}{unit}{times}次"
+
+
+def _dose(one: Any) -> str:
+    for dose in one.doseAndRate or ():
+        quantity = dose.doseQuantity
+        if quantity is not None and quantity.value is not None:
+            return f"每次{quantity.value:g}{quantity.unit or ''}"
+        if dose.doseRange is not None and dose.doseRange.low and dose.doseRange.high:
+            low, high = dose.doseRange.low, dose.doseRange.high
+            return f"每次{low.value:g}–{high.value:g}{high.unit or ''}"
+    return ""
+
+
+def _quantity(reading: Reading, resource: Resource) -> Quantity:
+    dispense = resource.model.dispenseRequest
+    quantity = dispense.quantity if dispense is not None else None
+    place, defaults = resource.at("dispenseRequest.quantity"), reading.profile.defaults
+    if quantity is None or quantity.value is None:
+        if defaults.quantity is None or defaults.quantity_unit is None:
+            raise Refused(place, Issue.REQUIRED, "required, and no default of the profile")
+        reading.note("defaulted", place, "no quantity: the profile's default")
+        return Quantity(value=defaults.quantity, unit=defaults.quantity_unit)
+    if quantity.value <= 0:
+        raise Refused(place, Issue.VALUE, "not more than nothing")
+    unit = naming.line(quantity.unit or quantity.code) or defaults.quantity_unit
+    if unit is None:
+        raise Refused(f"{place}.unit", Issue.REQUIRED, "required, and no default of the profile")
+    return Quantity(value=float(quantity.value), unit=unit)
+
+
+def _days_supply(reading: Reading, resource: Resource) -> int:
+    """expectedSupplyDuration, else the longest bound of the instructions, else the default."""
+    model, place = resource.model, resource.at("dispenseRequest.expectedSupplyDuration")
+    dispense = model.dispenseRequest
+    found = [_days(dispense.expectedSupplyDuration)] if dispense is not None else []
+    if not any(found):
+        for one in model.dosageInstruction or ():
+            repeat = one.timing.repeat if one.timing is not None else None
+            found.append(_days(repeat.boundsDuration) if repeat is not None else None)
+    days = max((d for d in found if d is not None and d > 0), default=None)
+    if days is None:
+        default = reading.profile.defaults.days_supply
+        if default is None:
+            raise Refused(place, Issue.REQUIRED, "required, and no default of the profile")
+        reading.note("defaulted", place, "no duration: the profile's default")
+        return default
+    if days > 366:
+        raise Refused(place, Issue.VALUE, "more than 366 days")
+    return max(1, ceil(days))
+
+
+def _days(duration: Any) -> float | None:
+    if duration is None or duration.value is None:
+        return None
+    each = _DAYS.get(duration.code or duration.unit or "d")
+    return None if each is None else float(duration.value) * each
+
+
+def _prescriber(reading: Reading, resource: Resource) -> str:
+    found = reading.practitioner(resource.model.requester, resource, "requester")
+    if found is not None:
+        return found
+    default, place = reading.profile.defaults.prescriber_id, resource.at("requester")
+    if default is None:
+        raise Refused(place, Issue.REQUIRED, "no prescriber known by this, and no default")
+    reading.note("defaulted", place, "no prescriber: the profile's default")
+    return default
+
+
+def _department(reading: Reading, resource: Resource, stay: Resource | None) -> Department:
+    """Of the visit; else of the prescriber's role; else the default."""
+    found = reading.department(stay) if stay is not None else None
+    if found is None:
+        requester = resource.model.requester
+        role = reading.of(requester, resource, "requester", "PractitionerRole")
+        told = (
+            list(reading.organisation(role.model.organization, role, "organization"))
+            if role is not None
+            else []
+        )
+        found = reading.department_of(told, role)
+    if found is None:
+        text = "no visit with a department, and no default of the profile"
+        raise Refused(resource.at("encounter"), Issue.REQUIRED, text)
+    return found

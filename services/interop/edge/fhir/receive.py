@@ -1,0 +1,233 @@
+"""How does a FHIR request become what the rules decide?
+
+In steps, so that reading and mapping stay pure: :func:`begin` reads the body, the caller looks
+up what :meth:`Exchange.wanted` names until that is nothing, and :meth:`Exchange.received` maps
+it. Between the journal and its events there is then nothing left that could fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime, tzinfo
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from libs.common.events import Event
+from services.interop.domain.kept import Kept, relation_of
+from services.interop.domain.receipt import Fault, Format, Received
+from services.interop.edge.fhir import bundle
+from services.interop.edge.fhir.bundle import Kind, Request, Unit
+from services.interop.edge.fhir.mapping import Reading, digest, map_resource, ordered
+from services.interop.edge.fhir.references import Known, Resource
+from services.interop.edge.fhir.refused import Issue, Refused
+from services.interop.edge.hl7.profile import Profile
+
+log = structlog.get_logger()
+
+#: Written in one transaction with the message.
+MOST_EVENTS: Final = 2_000
+#: Entries of a batch: each is a transaction of its own.
+MOST_OF_BATCH: Final = 500
+#: Faults of one request that its sender is told.
+_MOST_FAULTS: Final = 50
+_MOST_NAMES: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of one entry that is used; ``version`` is that before it."""
+
+    number: int
+    type: str
+    id: str
+    created: bool
+    version: int
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One unit of a request on its way to a decision."""
+
+    hospital: str
+    sender: str
+    raw: bytes
+    request: Request
+    unit: Unit | None = None
+    known: Known | None = None
+    faults: tuple[Fault, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    done: list[Done] = field(default_factory=list)
+
+    @property
+    def unused(self) -> Counter[str]:
+        return self.unit.unused if self.unit else Counter()
+
+    def wanted(self) -> tuple[set[str], set[str]]:
+        """Ids and names of kept resources to look up; both empty if that is all."""
+        if self.known is None:
+            return set(), set()
+        try:
+            return self.known.wanted()
+        except Refused as refused:
+            self._refuse(refused)
+            return set(), set()
+
+    def learn(self, found: Iterable[Kept]) -> None:
+        if self.known is not None:
+            try:
+                self.known.learn(found)
+            except Refused as refused:
+                self._refuse(refused)
+
+    def _refuse(self, refused: Refused) -> None:
+        self.faults, self.known = refused.faults, None
+
+    def received(
+        self,
+        profile: Profile,
+        zone: tzinfo,
+        now: datetime,
+        adult_age: Callable[[date], int],
+        topics: frozenset[str],
+    ) -> Received:
+        """What the rules decide; ``topics``: those that the sender may write. Raises nothing."""
+        kept: list[Kept] = []
+        events: list[Event] = []
+        patients: list[str] = []
+        if self.known is not None:
+            own = ZoneInfo(profile.zone) if profile.zone else zone
+            reading = Reading(self.known, profile, own, now, adult_age, topics)
+            try:
+                kept, events, patients = self._mapped(self.known, reading)
+            except Refused as refused:
+                self.faults = refused.faults
+            except Exception:  # a bug of ours, and the same one however often it is sent
+                log.exception("message_not_mapped", type=self.unit.label if self.unit else "")
+                self.faults = internal()
+            self.notes += reading.notes
+        for type, n in sorted(self.unused.items()):
+            self.notes.append(f"not_used {type}: {n} of a type that gives no event")
+        return Received(
+            **self._head(),
+            patient_id=patients[0] if len(set(patients)) == 1 else "",
+            events=() if self.faults else tuple(ordered(events)),
+            notes=tuple(self.notes),
+            faults=self.faults,
+            kept=() if self.faults else tuple(kept),
+            seen=() if self.faults or self.known is None else self.known.seen(),
+        )
+
+    def _head(self) -> dict[str, Any]:
+        return {
+            "format": Format.FHIR,
+            "sender": self.sender,
+            "control_id": self.unit.control_id if self.unit else "",
+            "type": self.unit.label if self.unit else _label(self.request),
+            "raw": self.raw,
+            "request": self.request.told(),
+        }
+
+    def seed(self) -> str:
+        """The same for the same request: ids of new resources follow from it."""
+        return Received(**self._head()).receipt_id
+
+    def _mapped(self, known: Known, reading: Reading) -> tuple[list[Kept], list[Event], list[str]]:
+        """Resources that differ from what is kept, what they tell, and whom it is about."""
+        kept: list[Kept] = []
+        events: list[Event] = []
+        faults: list[Fault] = []
+        entries = [entry for entry in known.unit.entries if entry.is_used]
+        for entry, resource in zip(entries, known.settle(), strict=True):
+            created = resource.before is None
+            version = resource.before.version if resource.before else 0
+            self.done.append(Done(entry.number, resource.type, resource.id, created, version))
+            if resource.exists:
+                continue
+            try:
+                told = map_resource(reading, resource)
+                mark = digest(told, reading.recorded(resource)) if told else ""
+            except Refused as refused:
+                faults += refused.faults
+                continue
+            before = resource.before
+            if before is None or before.told != mark:
+                events += allowed(reading, resource, told)
+            new = self._kept(known, resource, mark)
+            if before is None or new != before:
+                kept.append(new)
+        if faults:
+            raise Refused.of(tuple(faults[:_MOST_FAULTS]))
+        if len(events) > MOST_EVENTS:
+            text = f"more than {MOST_EVENTS} facts in one request: send it in parts"
+            raise Refused("Bundle.entry", Issue.TOO_COSTLY, text)
+        patients = [str(getattr(e, e.KEY)) for e in events if e.KEY == "patient_id"]
+        return kept, events, patients
+
+    def _kept(self, known: Known, resource: Resource, mark: str) -> Kept:
+        names = known.names(resource)
+        if resource.type == "RelatedPerson":
+            patient = known.of(resource.model.patient, resource, resource.at("patient"))
+            if patient is not None:
+                names.append(relation_of(self.sender, patient.id))
+        before = resource.before or Kept(
+            id=resource.key,
+            hospital=self.hospital,
+            type=resource.type,
+            fhir_id=resource.id,
+        )
+        read = {n: v for n, v in resource.raw.items() if n not in ("text", "meta")}
+        content = known.lasting(read)
+        return before.but(
+            names=tuple(dict.fromkeys(names))[:_MOST_NAMES],
+            content=json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(),
+            told=mark or before.told,
+        )
+
+
+def allowed(reading: Reading, resource: Resource, told: list[Event]) -> list[Event]:
+    """What the sender may tell of it; the rest is noted."""
+    barred = {event.TOPIC for event in told} - reading.topics
+    for topic in sorted(barred):
+        reading.note("not_allowed", resource.place, f"the sender may not write {topic}")
+    return [event for event in told if event.TOPIC not in barred]
+
+
+def internal() -> tuple[Fault, ...]:
+    """What a request is kept with that we can't handle, though it may be right."""
+    text = "an error of the platform's own; kept for its staff, who take it up when it is mended"
+    return (Fault(code=Issue.EXCEPTION, text=text),)
+
+
+def _label(request: Request) -> str:
+    return f"{request.method} {request.type}" if request.type else "Bundle"
+
+
+def begin(hospital: str, sender: str, raw: bytes, request: Request) -> Exchange:
+    """``raw`` read, or with what is wrong with it. Raises nothing."""
+    exchange = Exchange(hospital, sender, raw, request)
+    try:
+        exchange.unit = bundle.read(raw, request)
+        exchange.known = Known(sender, exchange.unit, exchange.seed())
+    except Refused as refused:
+        exchange.faults = refused.faults
+    return exchange
+
+
+def parts(raw: bytes) -> list[bytes] | None:
+    """The entries of a batch, each as a batch of its own; ``None`` if it is none that can be
+    taken apart, and so is taken or refused as a whole."""
+    try:
+        body = bundle.parsed(raw)
+        entries = body.get("entry")
+        if body.get("type") != Kind.BATCH or not isinstance(entries, list) or not entries:
+            return None
+        if body.get("resourceType") != "Bundle" or len(entries) > MOST_OF_BATCH:
+            return None
+        return bundle.parts(raw)
+    except Refused:
+        return None

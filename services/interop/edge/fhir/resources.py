@@ -1,0 +1,87 @@
+"""Has a resource the form that FHIR R4 gives it?
+
+``fhir.resources`` checks elements, cardinalities and primitives. It is asked one resource at a
+time, and only those that we use, so that nothing else in a bundle can refuse it. It checks no
+code against its value set: the mappings do, by table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fhir.resources.R4B import get_fhir_model_class
+from pydantic import ValidationError
+
+from services.interop.domain.receipt import Fault
+from services.interop.edge.fhir.refused import Issue, Refused
+
+#: Resources that tell something.
+TOLD: Final = (
+    "Patient",
+    "RelatedPerson",
+    "Encounter",
+    "DiagnosticReport",
+    "Observation",
+    "MedicationRequest",
+    "ServiceRequest",
+    "Appointment",
+    "Procedure",
+    "Condition",
+    "AllergyIntolerance",
+    "Practitioner",
+    "PractitionerRole",
+)
+#: Those that tell nothing themselves, and that others refer to.
+REFERRED: Final = ("Organization", "Location", "Medication")
+USED: Final = frozenset(TOLD + REFERRED)
+_MODELS: Final[Mapping[str, Any]] = {
+    name: get_fhir_model_class(name) for name in (*USED, "Bundle", "MessageHeader")
+}
+#: Not read by anybody here: a narrative of megabytes need not be checked.
+_UNREAD: Final = frozenset({"text", "contained", "fhir_comments"})
+_NAME: Final = re.compile(r"[A-Za-z_]{1,64}")
+_WORDS: Final[Mapping[str, tuple[Issue, str]]] = {
+    "missing": (Issue.REQUIRED, "required"),
+    "extra_forbidden": (Issue.STRUCTURE, "no element that FHIR R4 has here"),
+    "list_type": (Issue.STRUCTURE, "must be an array"),
+    "string_pattern_mismatch": (Issue.VALUE, "not in the form that FHIR gives it"),
+    "value_error": (Issue.VALUE, "not in the form that FHIR gives it"),
+}
+_MOST: Final = 20
+
+
+def is_known(type: str) -> bool:
+    """Whether FHIR R4 has such a resource."""
+    try:
+        get_fhir_model_class(type)
+    except KeyError:
+        return False
+    return True
+
+
+def checked(type: str, raw: Mapping[str, Any], place: str) -> Any:
+    """``raw`` as a model of ``type``, which stands at ``place`` (FHIRPath)."""
+    read = {name: value for name, value in raw.items() if name not in _UNREAD}
+    try:
+        return _MODELS[type].model_validate(read)
+    except ValidationError as error:
+        faults = tuple(_fault(place, e) for e in error.errors(include_input=False)[:_MOST])
+        raise Refused.of(faults) from None
+    except (ArithmeticError, AttributeError, TypeError, RecursionError):
+        # The library's own checks fail on values that no sender of FHIR has.
+        raise Refused(place, Issue.STRUCTURE, f"no {type} of FHIR R4") from None
+
+
+def _fault(place: str, error: Any) -> Fault:
+    code, text = _WORDS.get(error["type"], (Issue.STRUCTURE, "not what FHIR R4 has here"))
+    if not error["loc"]:  # of several forms of an element (value[x]) none or two: names only
+        text = str(error["msg"]).removeprefix("Value error, ")[:250]
+    return Fault(expression=place + "".join(map(_step, error["loc"])), code=code, text=text)
+
+
+def _step(part: int | str) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return f".{part}" if _NAME.fullmatch(part) else ".?"

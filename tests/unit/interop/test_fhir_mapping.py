@@ -1,0 +1,396 @@
+"""Which events does each kind of resource give?"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from libs.common.events import (
+    AllergyRecorded,
+    ConditionRecorded,
+    DischargeCancelled,
+    Disposition,
+    EncounterAdmitted,
+    EncounterDischarged,
+    GuardianLinked,
+    GuardianUnlinked,
+    Interpretation,
+    PatientDeceased,
+    PatientMerged,
+    PatientRegistered,
+    PatientUpdated,
+    PrescriptionIssued,
+    PrescriptionStopped,
+    ProcedurePerformed,
+    ReportCorrected,
+    ReportReady,
+    ReportStatus,
+    ReportWithdrawn,
+    VisitClass,
+    VisitCompleted,
+)
+from tests.unit.interop.fhir_given import (
+    ATC,
+    ICD10,
+    LOINC,
+    MR,
+    Sender,
+    codes,
+    concept,
+    encounter,
+    faults,
+    observation,
+    only,
+    organization,
+    patient,
+    practitioner,
+    prescription,
+    report,
+    stay,
+    transaction,
+    without,
+)
+from tests.unit.interop.hl7_given import profile
+
+# -- people -----------------------------------------------------------------------------
+
+
+def test_a_patient_is_registered_once_and_updated_when_something_changed() -> None:
+    sender = Sender()
+    first = only(sender.put(patient()).events, PatientRegistered)
+    assert (first.patient_id, first.name, first.birth_date) == ("M1", "样例甲", date(1968, 4, 12))
+    assert sender.put(patient()).events == (), "the same again tells nothing"
+    phone = [{"system": "phone", "value": "1"}, {"system": "phone", "value": "2", "use": "mobile"}]
+    assert only(sender.put(patient(telecom=phone)).events, PatientUpdated).phone == "2"
+
+
+def test_a_patient_without_an_identifier_of_the_profile_is_refused_at_its_place() -> None:
+    found = Sender().put(patient(identifier=[{"value": "M1"}]))
+    assert faults(found) == [("Patient.identifier", "value")]
+
+
+def test_an_identity_cards_number_never_becomes_an_id() -> None:
+    card = {"type": MR, "value": "11010519491231002X"}
+    found = Sender().put(patient(identifier=[card]))
+    assert faults(found) == [("Patient.identifier", "value")]
+    assert "identity_number" in codes(found)
+
+
+def test_a_replaced_patient_is_merged_and_not_updated() -> None:
+    sender = Sender()
+    sender.put(patient())
+    link = [{"other": {"reference": "Patient/p1"}, "type": "replaced-by"}]
+    gone = patient(id="p2", identifier=[{"type": MR, "value": "M2"}], link=link)
+    (merged,) = sender.put(gone).events
+    assert isinstance(merged, PatientMerged)
+    assert (merged.patient_id, merged.survivor_id) == ("M2", "M1")
+
+
+def test_a_death_is_told_once_unless_the_profile_says_no() -> None:
+    sender = Sender()
+    died = sender.put(patient(deceasedDateTime="2026-11-20T03:00:00+08:00"))
+    assert only(died.events, PatientDeceased).deceased_at == datetime(2026, 11, 19, 19, tzinfo=UTC)
+    assert not sender.put(patient(deceasedDateTime="2026-11-20T03:00:00+08:00")).events
+    silent = Sender(profile(deaths=False)).put(patient(deceasedBoolean=True))
+    assert [type(e) for e in silent.events] == [PatientRegistered]
+
+
+def related(**differs: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "RelatedPerson",
+        "id": "k1",
+        "patient": {"reference": "Patient/p1"},
+        "relationship": [{"coding": [{"code": "MTH"}]}],
+        "name": [{"text": "样例母"}],
+        **differs,
+    }
+
+
+def test_a_mother_is_linked_to_her_child_until_it_comes_of_age() -> None:
+    linked = only(Sender().told(patient(birthDate="2019-04-12"), related()), GuardianLinked)
+    assert linked.patient_id == "M1"
+    assert linked.valid_until == datetime(2037, 4, 11, 16, tzinfo=UTC)
+
+
+def test_an_adults_mother_is_nobody_who_could_act() -> None:
+    sender = Sender()
+    received = sender.send(transaction(patient(), related()))
+    assert [type(e) for e in received.events] == [PatientRegistered]
+    assert "no_guardian" in codes(received)
+
+
+@pytest.mark.parametrize(
+    "ended", [{"active": False}, {"period": {"end": "2026-11-20"}}], ids=["inactive", "period"]
+)
+def test_a_link_that_ended_is_unlinked(ended: dict[str, Any]) -> None:
+    sender = Sender()
+    linked = only(sender.told(patient(birthDate="2019-04-12"), related()), GuardianLinked)
+    gone = only(sender.put(related(**ended)).events, GuardianUnlinked)
+    assert gone.person_id == linked.person_id
+
+
+# -- encounters -------------------------------------------------------------------------
+
+
+def test_a_finished_stay_is_a_discharge_with_all_that_readers_need() -> None:
+    condition = {
+        "resourceType": "Condition",
+        "id": "c1",
+        "code": concept(ICD10, "I63.9", "脑梗死"),
+        "subject": {"reference": "Patient/p1"},
+    }
+    events = Sender().told(
+        *stay(condition, diagnosis=[{"condition": {"reference": "Condition/c1"}}])
+    )
+    left = only(events, EncounterDischarged)
+    assert (left.encounter_id, left.patient_id) == ("e1@ehr", "M1")
+    assert (left.department.code, left.department.name) == ("NEURO", "神经内科")
+    assert [(d.code, d.display) for d in left.diagnoses] == [("I63.9", "脑梗死")]
+    assert left.attending is not None and left.attending.practitioner_id == "D-1"
+    assert left.discharged_at == datetime(2026, 11, 25, 2, tzinfo=UTC)
+    assert left.disposition is Disposition.OTHER
+    assert left.patient.name == "样例甲"
+    assert only(events, VisitCompleted).visit_class is VisitClass.INPATIENT
+    assert only(events, ConditionRecorded).code == "I63.9"
+
+
+def test_the_stay_of_a_child_names_its_guardians_of_this_and_earlier_requests() -> None:
+    sender = Sender()
+    sender.told(patient(birthDate="2019-04-12"), related())
+    left = only(sender.told(practitioner(), organization(), encounter()), EncounterDischarged)
+    assert [g.name for g in left.guardians] == ["样例母"]
+
+
+def test_a_stay_that_began_is_an_admission() -> None:
+    events = Sender().told(*stay(status="in-progress", period={"start": "2026-11-25"}))
+    assert only(events, EncounterAdmitted).encounter_id == "e1@ehr"
+
+
+@pytest.mark.parametrize("status", ["in-progress", "cancelled", "entered-in-error"])
+def test_a_stay_that_is_no_more_finished_takes_its_discharge_back(status: str) -> None:
+    sender = Sender()
+    sender.told(*stay())
+    events = sender.put(encounter(status=status)).events
+    assert only(events, DischargeCancelled).encounter_id == "e1@ehr"
+
+
+def test_a_stay_that_began_takes_nothing_back() -> None:
+    events = Sender().told(*stay(status="in-progress"))
+    assert not any(isinstance(e, DischargeCancelled) for e in events)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("AMB", VisitClass.AMBULATORY),
+        ("EMER", VisitClass.EMERGENCY),
+        ("VR", VisitClass.VIRTUAL),
+    ],
+)
+def test_everybody_who_was_seen_made_a_visit(code: str, kind: VisitClass) -> None:
+    events = Sender().told(*stay(**{"class": {"code": code}}))
+    assert only(events, VisitCompleted).visit_class is kind
+    assert not any(isinstance(e, EncounterDischarged) for e in events)
+
+
+def test_a_stay_without_an_end_is_refused_at_its_place() -> None:
+    found = Sender().send(transaction(*stay(period={"start": "2026-11-18"})))
+    assert faults(found) == [("Bundle.entry[3].resource.period.end", "required")]
+
+
+def test_a_new_telephone_of_the_patient_discharges_nobody_again() -> None:
+    sender = Sender()
+    sender.told(*stay())
+    sender.put(patient(telecom=[{"system": "phone", "value": "1"}]))
+    assert sender.put(encounter()).events == ()
+
+
+# -- reports ----------------------------------------------------------------------------
+
+
+def test_a_report_has_its_observations_as_lines() -> None:
+    flagged = observation(
+        interpretation=[{"coding": [{"code": "HH"}]}],
+        referenceRange=[{"low": {"value": 3.5}, "high": {"value": 5.3}}],
+    )
+    found = only(Sender().told(patient(), flagged, report()), ReportReady)
+    (one,) = found.observations
+    assert (one.code, one.value, one.unit) == ("2823-3", 4.1, "mmol/L")
+    assert one.interpretation is Interpretation.CRITICALLY_HIGH
+    assert one.reference_range is not None and one.reference_range.low == 3.5
+    assert found.critical
+
+
+def test_a_panel_and_its_components_are_lines_each() -> None:
+    panel = without(
+        observation(
+            component=[
+                {"code": concept(LOINC, "8480-6"), "valueQuantity": {"value": 168}},
+                {"code": concept(LOINC, "8462-4"), "valueInteger": 96},
+            ],
+            hasMember=[{"reference": "Observation/b2"}],
+        ),
+        "valueQuantity",
+    )
+    member = observation(id="b2", valueQuantity={"value": 5, "comparator": "<"})
+    found = only(Sender().told(patient(), panel, member, report()), ReportReady)
+    assert [o.value for o in found.observations] == [168, 96, "<5"]
+
+
+@pytest.mark.parametrize(
+    ("status", "line", "model", "told"),
+    [
+        ("final", "final", ReportReady, ReportStatus.FINAL),
+        ("final", "preliminary", ReportReady, ReportStatus.PRELIMINARY),
+        ("final", "corrected", ReportCorrected, ReportStatus.CORRECTED),
+        ("corrected", "final", ReportCorrected, ReportStatus.CORRECTED),
+        ("preliminary", "final", ReportReady, ReportStatus.PRELIMINARY),
+        ("final", "entered-in-error", ReportWithdrawn, None),
+        ("cancelled", "final", ReportWithdrawn, None),
+        ("entered-in-error", "final", ReportWithdrawn, None),
+        ("registered", "registered", None, None),
+    ],
+)
+def test_the_stricter_of_report_and_line_holds(
+    status: str, line: str, model: type[Any] | None, told: ReportStatus | None
+) -> None:
+    events = Sender().told(patient(), observation(status=line), report(status=status))
+    found = [e for e in events if not isinstance(e, PatientRegistered)]
+    assert [type(e) for e in found] == ([model] if model else [])
+    assert not told or found[0].status is told  # type: ignore[attr-defined]
+
+
+def test_a_line_that_nobody_knows_is_refused() -> None:
+    found = Sender().send(transaction(patient(), report()))
+    assert faults(found) == [("Bundle.entry[1].resource.result[0]", "not-found")]
+
+
+def test_a_line_of_another_patient_is_refused() -> None:
+    other = patient(id="p2", identifier=[{"type": MR, "value": "M2"}])
+    mixed = observation(subject={"reference": "Patient/p2"})
+    found = Sender().send(transaction(patient(), other, mixed, report()))
+    assert faults(found) == [("Bundle.entry[3].resource.result[0]", "business-rule")]
+
+
+def test_an_observation_that_came_before_is_a_line_of_a_later_report() -> None:
+    sender = Sender()
+    sender.told(patient(), observation())
+    assert only(sender.put(report()).events, ReportReady).observations[0].value == 4.1
+
+
+# -- prescriptions ----------------------------------------------------------------------
+
+
+def test_a_prescription_says_what_how_much_and_for_how_long() -> None:
+    found = only(Sender().told(*stay(prescription())), PrescriptionIssued)
+    assert (found.prescription_id, found.prescriber_id) == ("m1@ehr", "D-1")
+    assert (found.medication.code, found.department.code) == ("C08CA01", "NEURO")
+    assert (found.quantity.value, found.quantity.unit, found.days_supply) == (28, "片", 28)
+    assert found.dosage == "每日一次，每次一片"
+
+
+def test_what_is_stopped_was_issued_before() -> None:
+    sender = Sender()
+    at_once = sender.told(*stay(prescription(status="stopped")))
+    assert only(at_once, PrescriptionIssued) and only(at_once, PrescriptionStopped)
+    later = Sender()
+    later.told(*stay(prescription()))
+    (stopped,) = later.put(prescription(status="stopped")).events
+    assert isinstance(stopped, PrescriptionStopped)
+
+
+@pytest.mark.parametrize("status", ["cancelled", "entered-in-error"])
+def test_what_never_was_a_prescription_is_only_stopped(status: str) -> None:
+    events = Sender().told(*stay(prescription(status=status)))
+    assert only(events, PrescriptionStopped)
+    assert not any(isinstance(e, PrescriptionIssued) for e in events)
+
+
+@pytest.mark.parametrize(
+    "differs", [{"status": "draft"}, {"status": "on-hold"}, {"intent": "proposal"}]
+)
+def test_what_is_no_prescription_yet_tells_nothing(differs: dict[str, Any]) -> None:
+    events = Sender().told(*stay(prescription(**differs)))
+    assert not any(isinstance(e, PrescriptionIssued | PrescriptionStopped) for e in events)
+
+
+def test_a_medicine_by_reference_or_contained_is_read_alike() -> None:
+    medication = {"resourceType": "Medication", "id": "x", "code": concept(ATC, "N03AG01")}
+    by_reference = without(prescription(), "medicationCodeableConcept") | {
+        "medicationReference": {"reference": "Medication/x"}
+    }
+    found = only(Sender().told(*stay(medication, by_reference)), PrescriptionIssued)
+    contained = by_reference | {
+        "medicationReference": {"reference": "#x"},
+        "contained": [medication],
+    }
+    again = only(Sender().told(*stay(contained)), PrescriptionIssued)
+    assert found.medication == again.medication
+
+
+def test_a_drug_without_atc_passes_under_the_senders_code_and_is_noted() -> None:
+    local = prescription(medicationCodeableConcept=concept("https://x.example/drugs", "77"))
+    received = Sender().send(transaction(*stay(local)))
+    assert only(received.events, PrescriptionIssued).medication.code == "drugs:77"
+    assert "unknown_code" in codes(received)
+
+
+def test_no_supply_is_refused_unless_the_profile_has_a_default() -> None:
+    bare = without(prescription(), "dispenseRequest")
+    assert faults(Sender().send(transaction(*stay(bare)))) == [
+        ("Bundle.entry[4].resource.dispenseRequest.quantity", "required")
+    ]
+    lenient = profile(defaults={"quantity": 1, "quantity_unit": "份", "days_supply": 28})
+    received = Sender(lenient).send(transaction(*stay(bare)))
+    assert only(received.events, PrescriptionIssued).days_supply == 28
+    assert "defaulted" in codes(received)
+
+
+# -- conditions, allergies, procedures --------------------------------------------------
+
+
+def test_an_allergy_says_to_what_and_how_dangerous() -> None:
+    allergy = {
+        "resourceType": "AllergyIntolerance",
+        "id": "a1",
+        "patient": {"reference": "Patient/p1"},
+        "code": concept(ATC, "J01CA04", "阿莫西林"),
+        "criticality": "high",
+        "category": ["medication"],
+        "reaction": [{"manifestation": [{"text": "皮疹"}]}],
+    }
+    found = only(Sender().told(patient(), allergy), AllergyRecorded)
+    assert (found.code, found.system, found.display) == ("J01CA04", "ATC", "阿莫西林")
+    assert (found.criticality, found.reaction) == ("high", "皮疹")
+
+
+def test_a_condition_outside_icd_10_is_left_out_and_noted() -> None:
+    condition = {
+        "resourceType": "Condition",
+        "id": "c1",
+        "code": concept("http://snomed.info/sct", "38341003"),
+        "subject": {"reference": "Patient/p1"},
+    }
+    received = Sender().send(transaction(patient(), condition))
+    assert [type(e) for e in received.events] == [PatientRegistered]
+    assert "diagnosis_left_out" in codes(received)
+    mapped = Sender(profile(tables={"diagnosis": {"codes": {"SCT|38341003": "I10"}}}))
+    assert only(mapped.told(patient(), condition), ConditionRecorded).code == "I10"
+
+
+def test_a_procedure_that_was_done_is_told_and_stands_in_the_discharge() -> None:
+    procedure = {
+        "resourceType": "Procedure",
+        "id": "x1",
+        "status": "completed",
+        "code": concept("http://snomed.info/sct", "7246002", "活检"),
+        "subject": {"reference": "Patient/p1"},
+        "encounter": {"reference": "Encounter/e1"},
+        "performedDateTime": "2026-11-20",
+    }
+    events = Sender().told(*stay(procedure))
+    done = only(events, ProcedurePerformed)
+    assert (done.code, done.system, done.encounter_id) == ("7246002", "SNOMED-CT", "e1@ehr")
+    assert [p.code for p in only(events, EncounterDischarged).procedures] == ["7246002"]
