@@ -85,6 +85,16 @@ soak: setup ## The long ones: full kill matrix, long fuzzing (hours)
 docs: setup ## The contracts as one page, into DIR=… (.data/docs)
 	$(PY) -m libs.common.devstack.page.contracts "$(or $(DIR),.data/docs)"
 
+.PHONY: sandbox conformance
+sandbox: setup ## The contracts' examples in a Kafka to try against, or into one: BOOTSTRAP=… [HOSPITAL=…]
+	@$(PY) -m scripts.sandbox $(if $(BOOTSTRAP),--bootstrap "$(BOOTSTRAP)") \
+	  $(if $(HOSPITAL),--hospital "$(HOSPITAL)")
+
+conformance: setup ## What is wrong with what stands on a topic: TOPIC=… [BOOTSTRAP=…] [FROM=…] [LIMIT=…]
+	@test -n "$(TOPIC)" || { echo 'Say what to read: make conformance TOPIC=…' >&2; exit 2; }
+	@$(PY) -m scripts.conformance "$(TOPIC)" $(if $(BOOTSTRAP),--bootstrap "$(BOOTSTRAP)") \
+	  $(if $(FROM),--from "$(FROM)") $(if $(LIMIT),--limit "$(LIMIT)")
+
 .PHONY: interop-report
 interop-report: setup ## What becomes of HL7 v2 messages: DIR=… (its *.hl7, through the real port)
 	$(PY) -m scripts.interop_report $(if $(DIR),"$(DIR)")

@@ -201,19 +201,26 @@ def venv(folder: str, what: str, *locks: str) -> None:
     stamp.write_text("\n".join(sorted(wanted)))
 
 
-def kafka(strict: bool) -> None:
-    """The jars, and once a trial start that later ones profit from."""
-    lock = lock_hash("kafka.txt")
-    stamp = CACHE / "maven" / f".checked-{lock}"
+def jars(name: str, strict: bool) -> bool:
+    """Whether the jars of a lock are there, if it takes a download."""
+    stamp = CACHE / "maven" / f".checked-{lock_hash(name)}"
     if not stamp.exists():
         program: list[Path] = [ROOT / ".stack/bin/python", ROOT / "scripts/fetch_kafka.py"]
-        command: list[Path] = [*program, LOCKS / "kafka.txt", CACHE / "maven"]
+        command: list[Path] = [*program, LOCKS / name, CACHE / "maven"]
         done = subprocess.run(command, env=installer_environment(), check=False).returncode
         if done == UNREACHABLE and not strict:
-            return  # it has said so; another broker stands in
+            return False  # it has said so; another broker stands in
         if done:
             raise SystemExit(1)  # it has said why
         stamp.touch()
+    return True
+
+
+def kafka(strict: bool) -> None:
+    """The jars, and once a trial start that later ones profit from."""
+    if not jars("kafka.txt", strict):
+        return
+    lock = lock_hash("kafka.txt")
     if not (ROOT / f".stack/kafka-{lock}.jsa").exists():
         say("… a first start of Kafka, to make the next ones quick")
         trial: list[str | Path] = [
@@ -239,6 +246,8 @@ def main(purpose: str) -> None:
     venv(".venv", "what the services, the tests and the checks import (60 MB)", *locks)
     venv(".stack", "the programs of the broker and the database (90 MB)", "stack.txt")
     kafka(strict=purpose != "run")
+    if purpose != "run":
+        jars("ecj.txt", strict=True)  # for tests alone
 
 
 if __name__ == "__main__":

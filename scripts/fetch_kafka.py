@@ -1,5 +1,6 @@
 """How do Apache Kafka's jars get here? By name and hash, out of requirements/kafka.txt.
 
+``ecj.txt`` names a compiler for the tests in the same form.
 ``fetch_kafka.py <lock file> <folder>`` runs in ``.stack`` and lets jgo fetch what is
 missing, in parallel, from Maven Central or from the mirror that ``MAVEN_MIRROR`` or
 ``~/.m2/settings.xml`` names; proxies are the usual variables. Nothing is resolved.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
 AT_ONCE = 8
+WHAT = {"kafka": "Apache Kafka", "ecj": "a compiler for Java"}
 UNREACHABLE = 3
 
 
@@ -98,7 +100,7 @@ def fetch(jar: Jar, folder: Path, context: MavenContext) -> None:
             return
     path.unlink(missing_ok=True)
     raise Failed(
-        f"{path.name} arrived twice with another content than requirements/kafka.txt names: the "
+        f"{path.name} arrived twice with another content than requirements/ names by its hash: the "
         "repository or mirror is damaged; name another one with MAVEN_MIRROR=… and run this again."
     )
 
@@ -113,7 +115,7 @@ def main(lock: Path, folder: Path) -> None:
         if not wanted:
             return
         total = sum(jar.size for jar in wanted)
-        print(f"… Apache Kafka: {len(wanted)} jars, {total / 1e6:.0f} MB", flush=True)
+        print(f"… {WHAT[lock.stem]}: {len(wanted)} jars, {total / 1e6:.0f} MB", flush=True)
         context = MavenContext(
             repo_cache=folder,
             remote_repos=mirror(),
