@@ -95,6 +95,10 @@ conformance: setup ## What is wrong with what stands on a topic: TOPIC=… [BOOT
 	@$(PY) -m scripts.conformance "$(TOPIC)" $(if $(BOOTSTRAP),--bootstrap "$(BOOTSTRAP)") \
 	  $(if $(FROM),--from "$(FROM)") $(if $(LIMIT),--limit "$(LIMIT)")
 
+.PHONY: fuzz
+fuzz: setup ## Search for bytes that break a reader of HL7 v2: SECONDS=60 for each target
+	$(PY) -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS))
+
 .PHONY: interop-report
 interop-report: setup ## What becomes of HL7 v2 messages: DIR=… (its *.hl7, through the real port)
 	$(PY) -m scripts.interop_report $(if $(DIR),"$(DIR)")

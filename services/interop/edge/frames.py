@@ -72,7 +72,7 @@ class Frames:
         self.skipped += len(junk)
         if self._junk > self._junk_limit:
             self.broken = Broken.TOO_MUCH_JUNK
-        if begin < 0:
+        if begin < 0 or self.broken:
             return len(data)
         self.open = True
         return begin + 1

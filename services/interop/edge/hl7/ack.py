@@ -117,12 +117,12 @@ def _msh(to: Header, control_id: str, now: datetime) -> str:
         to.receiving_facility,
         to.sending_application,
         to.sending_facility,
-        now.strftime("%Y%m%d%H%M%S%z"),
+        to.escaped(now.strftime("%Y%m%d%H%M%S%z")),  # of a sender that separates by plus
         "",
         f"ACK{c}{to.trigger}{c}ACK" if to.trigger else "ACK",
         control_id,
         to.processing_id,
-        to.version or _NOBODY.version,
+        to.version or to.escaped(_NOBODY.version),
         *[""] * 5,
         to.charset,
     )

@@ -15,6 +15,7 @@ from services.interop.edge.hl7.refused import Refused
 _LONGEST: Final = 16 * 1024
 _BLANK: Final = b"\xef\xbb\xbf\r\n\t \x00"
 _END: Final = re.compile(rb"[\r\n]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _DEFAULT: Final = "^~\\&"
 _FIELDS: Final = {
     "sending_application": 3,
@@ -104,6 +105,7 @@ def read_header(raw: bytes) -> Header | None:
         text, codec, _ = charset.decode(segment)
     except Refused:
         return None
+    text = _CONTROL.sub("", text)  # they would come back in the answer, where VT begins a frame
     separator = text[3:4]
     if not text.startswith("MSH") or not _separates(separator) or separator in _DEFAULT:
         return None
