@@ -61,6 +61,8 @@ class CloudEvent(NamedTuple):
     traceparent: str | None = None
     tracestate: str | None = None
     dataschema: str | None = None
+    #: The data as it was read, JSON; what is about to be sent has none yet.
+    body: bytes = b""
 
 
 class Record(NamedTuple):
@@ -222,6 +224,7 @@ def decode(
         _trace(h["ce_traceparent"] or h["traceparent"], 55, 128),
         _trace(h["ce_tracestate"] or h["tracestate"], 1, 512),
         _shared(h["ce_dataschema"], "dataschema") if h["ce_dataschema"] else None,
+        value,
     )
 
 

@@ -233,6 +233,8 @@ class Consumer:
                     tracestate=event.tracestate,
                     body_hash=blake2b(record.value or b"", digest_size=16).digest(),
                     origin=(record.topic, record.partition, record.offset),
+                    causation_id=event.causationid,
+                    body=event.body,
                 )
             )
         return inputs, by_input, letters, malformed

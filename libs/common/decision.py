@@ -128,6 +128,9 @@ class Input(NamedTuple):
     body_hash: bytes = b""
     origin: tuple[str, int, int] | None = None
     size: int = 0
+    #: Of an event: what caused it, and its data as it came (JSON), for who passes it on.
+    causation_id: str = ""
+    body: bytes = b""
 
 
 class State(Protocol):

@@ -131,12 +131,14 @@ class Index:
 
     ``all_hospitals`` leaves the hospital out, for a work list that a service's own loop
     drains for all of them together, as the runtime does with timers; never for people.
+    ``expires``: a document goes some time after the date in its only field has passed.
     """
 
     fields: tuple[str, ...]
     unique: bool = False
     partial: Mapping[str, Any] | None = None
     all_hospitals: bool = False
+    expires: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,10 +456,14 @@ class Database:
         *,
         sort: Sequence[tuple[str, int]] = (),
         limit: int = 0,
+        fields: Sequence[str] = (),
     ) -> list[Row]:
-        """Rows of one of the runtime's own collections (inbox, outbox, timers, leases)."""
+        """Rows as they are: of the runtime's own collections, or a work list of all hospitals.
+
+        With ``fields`` no more than these are read, and ``_id``.
+        """
         await self.there()
-        cursor = raw.find(query).batch_size(limit or ONE_ROUND_TRIP)
+        cursor = raw.find(query, list(fields) or None).batch_size(limit or ONE_ROUND_TRIP)
         if sort:
             cursor = cursor.sort(list(sort))
         rows: list[Row] = await _call(cursor.limit(limit).to_list(limit or None))
@@ -467,6 +473,11 @@ class Database:
         """How many rows a collection holds, by its metadata: no scan."""
         await self.there()
         return int(await _call(raw.estimated_document_count()))
+
+    async def count_rows(self, raw: Any, query: Row) -> int:
+        """Of all hospitals; ``query`` needs an index."""
+        await self.there()
+        return int(await _call(raw.count_documents(query)))
 
     async def update_row(self, raw: Any, query: Row, change: Row, *, upsert: bool = False) -> bool:
         """One guarded update outside a transaction; whether it matched (or inserted)."""

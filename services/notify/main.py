@@ -16,6 +16,7 @@ from libs.common.events import (
     NotificationSuppressed,
 )
 from libs.common.service import Runtime, ServiceSpec
+from libs.common.signing import secret_of
 from services.notify.api.live import Wakes
 from services.notify.api.routes import ACCESS, router
 from services.notify.domain.delivery import Delivery, DeliveryStatus
@@ -26,7 +27,7 @@ from services.notify.ports import Due, Sender
 from services.notify.senders.email import EmailSender
 from services.notify.senders.sending import Provider, Sending
 from services.notify.senders.webhook import WebhookSender
-from services.notify.settings import Settings, secret_of
+from services.notify.settings import Settings
 from services.notify.store import COLLECTIONS, DeliveryWork
 
 TOPICS = (

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import timedelta
-from typing import Final, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
 from libs.common.settings import Settings as Common
-
-_PREFIX: Final = "whsec_"
-
-
-def secret_of(text: str) -> bytes:
-    """The signing key of ``whsec_<base64>``; 24 to 64 bytes, as Standard Webhooks wants it."""
-    key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-    if not text.startswith(_PREFIX) or not 24 <= len(key) <= 64:
-        raise ValueError("a webhook secret is whsec_ and the base64 of 24 to 64 bytes")
-    return key
+from libs.common.signing import secret_of
 
 
 class Settings(Common):

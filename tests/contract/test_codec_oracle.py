@@ -61,7 +61,7 @@ def to_library(record: Record) -> BaseCloudEvent:
 
 
 def from_library(message: kafka.KafkaMessage) -> CloudEvent:
-    return decode(message.headers.items(), message.value)
+    return decode(message.headers.items(), message.value)._replace(body=b"")
 
 
 def library_event(event: CloudEvent) -> LibraryEvent:

@@ -7,22 +7,18 @@ signature are those of the attempt. Redirects are not followed.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 from collections.abc import Iterable
-from contextlib import suppress
-from typing import Any, Final
-
-import httpx
+from dataclasses import replace
+from typing import Final
 
 from libs.common.clock import Clock
 from libs.common.events import Channel
+from libs.common.signing import signed_headers
+from libs.common.webhooks import NoAnswer, WebhookClient
 from services.notify.domain.channels import KINDS
-from services.notify.domain.delivering import ANSWER_LOST, Verdict
+from services.notify.domain.delivering import Verdict
 from services.notify.ports import Codes, Outgoing, Result, meaning
-from services.notify.senders.targets import ForbiddenTarget, guarded_transport
 
 #: RFC 9110, section 15, RFC 6585 and RFC 8470. A repetition is harmless (same key), so
 #: everything that may pass is tried again.
@@ -47,14 +43,12 @@ HTTP_CLASSES: Final[Codes] = {
     4: (Verdict.REFUSED, "rejected"),
     5: (Verdict.PASSING, "provider_error"),
 }
-#: An answer's body means nothing to us; so much is read to keep the connection usable.
-_BODY_MAX: Final = 16 * 1024
-
-
-def signature(secret: bytes, id: str, timestamp: int, body: bytes) -> str:
-    """The value of ``webhook-signature``."""
-    signed = f"{id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode()
+_WITHOUT_ANSWER: Final = {
+    NoAnswer.FORBIDDEN: Verdict.REFUSED,
+    NoAnswer.MALFORMED: Verdict.REFUSED,
+    NoAnswer.UNREACHABLE: Verdict.PASSING,
+    NoAnswer.LOST: Verdict.LOST,
+}
 
 
 def body_of(message: Outgoing) -> bytes:
@@ -99,13 +93,8 @@ class WebhookSender:
         trusted: Iterable[str] = (),
     ) -> None:
         self._secret, self._clock = secret, clock
-        self._client = httpx.AsyncClient(
-            transport=guarded_transport(
-                connections=connections, allow_private=allow_private, trusted=frozenset(trusted)
-            ),
-            timeout=timeout,
-            follow_redirects=False,
-            trust_env=False,  # no proxy between the check of an address and its use
+        self._client = WebhookClient(
+            timeout=timeout, connections=connections, allow_private=allow_private, trusted=trusted
         )
 
     async def send(self, message: Outgoing) -> Result:
@@ -115,47 +104,15 @@ class WebhookSender:
             "Content-Type": "application/json",
             "User-Agent": "lianxin-notify",
             "Idempotency-Key": message.key,
-            "webhook-id": message.key,
-            "webhook-timestamp": str(now),
-            "webhook-signature": signature(self._secret, message.key, now, body),
+            **signed_headers([self._secret], message.key, now, body),
         }
-        try:
-            request = self._client.build_request(
-                "POST", message.address, content=body, headers=headers
-            )
-            response = await self._client.send(request, stream=True)
-        except ForbiddenTarget:
-            return Result(Verdict.REFUSED, "address_forbidden")
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError):
-            return Result(Verdict.REFUSED, "address_malformed")
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            return Result(Verdict.PASSING, "unreachable", type(error).__name__)
-        except httpx.HTTPError as error:
-            return Result(Verdict.LOST, ANSWER_LOST, type(error).__name__)
-        await _finish(response)
-        result = meaning(HTTP_CODES, response.status_code, HTTP_CLASSES)
+        answered = await self._client.post(message.address, body, headers)
+        if answered.why is not None:
+            return Result(_WITHOUT_ANSWER[answered.why], answered.why, answered.error)
+        result = meaning(HTTP_CODES, answered.status, HTTP_CLASSES)
         if result.verdict is Verdict.PASSING:
-            asked = _seconds(response.headers.get("Retry-After"))
-            return Result(result.verdict, result.reason, result.code, asked)
+            return replace(result, retry_after=answered.retry_after)
         return result
 
     async def close(self) -> None:
-        await self._client.aclose()
-
-
-async def _finish(response: httpx.Response) -> None:
-    """Read the rest of an answer whose status is known; failing here changes nothing."""
-    read = 0
-    with suppress(httpx.HTTPError):
-        async for chunk in response.aiter_raw():
-            read += len(chunk)
-            if read > _BODY_MAX:
-                break
-    with suppress(httpx.HTTPError):
-        await response.aclose()
-
-
-def _seconds(retry_after: Any) -> float | None:
-    # A date is allowed, too (RFC 9110, section 10.2.3); our own backoff does for it.
-    text = str(retry_after or "")
-    return float(text) if text.isascii() and text.isdecimal() and len(text) < 8 else None
+        await self._client.close()

@@ -22,19 +22,20 @@ from pydantic import SecretStr
 
 from libs.common.clock import SystemClock
 from libs.common.events import Channel, Urgency
+from libs.common.signing import secret_of, signature
+from libs.common.targets import ForbiddenTarget, _Guard, is_public
+from libs.common.webhooks import seconds_of
 from services.notify.domain.channels import Kind
 from services.notify.domain.delivering import Verdict
 from services.notify.ports import Outgoing, Sender, meaning
 from services.notify.senders.email import SMTP_CLASSES, SMTP_CODES, EmailSender
-from services.notify.senders.targets import ForbiddenTarget, _Guard, is_public
 from services.notify.senders.webhook import (
     HTTP_CLASSES,
     HTTP_CODES,
     WebhookSender,
     body_of,
-    signature,
 )
-from services.notify.settings import Settings, secret_of
+from services.notify.settings import Settings
 from tests.fakes.channels import FakeSender
 from tests.simulators.smtp import MailServer, mail_server
 from tests.simulators.webhooks import WebhookReceiver, webhook_receiver
@@ -499,9 +500,7 @@ async def test_what_the_receiver_asks_for_is_told(
 async def test_nonsense_asked_for_is_ignored(
     receiver: WebhookReceiver, hooks: WebhookSender, asked: str
 ) -> None:
-    from services.notify.senders.webhook import _seconds
-
-    assert _seconds(asked) is None
+    assert seconds_of(asked) is None
 
 
 async def test_redirects_are_not_followed(receiver: WebhookReceiver, hooks: WebhookSender) -> None:

@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from libs.common.cloudevents import MAX_BYTES, Reason, Undecodable, UnknownType, decode, encode
+from libs.common.cloudevents import (
+    MAX_BYTES,
+    CloudEvent,
+    Reason,
+    Undecodable,
+    UnknownType,
+    decode,
+    encode,
+)
 from libs.common.events import EVENT_TYPES, NotificationRequested, PatientDeceased
 from tests.support.examples import BODIES, cloud_event
 
@@ -22,6 +30,11 @@ HEADERS: dict[str, bytes | None] = dict(RECORD.headers)
 STRUCTURED = {
     "content-type": b"application/cloudevents+json; charset=UTF-8",
 }
+
+
+def without_body(event: CloudEvent) -> CloudEvent:
+    """What is about to be sent has no body yet."""
+    return event._replace(body=b"")
 
 
 def read(value: bytes | None = RECORD.value, **changed: bytes | None) -> Any:
@@ -138,12 +151,14 @@ def test_an_event_above_64_kib_is_never_written() -> None:
 def test_what_was_written_is_read(name: str) -> None:
     event = cloud_event(name)
     record = encode(event)
-    assert decode(record.headers, record.value) == event
+    got = decode(record.headers, record.value)
+    assert got.body == record.value
+    assert without_body(got) == event
 
 
 def test_both_modes_read_alike() -> None:
     event = structured(traceparent=EVENT.traceparent, sequence="7")
-    assert read_structured(event) == EVENT._replace(
+    assert without_body(read_structured(event)) == EVENT._replace(
         id="1", source="/his", correlationid="", causationid="", tracestate=None, dataschema=None
     )
 
@@ -189,12 +204,12 @@ def test_a_broken_trace_context_is_dropped(broken: bytes | None) -> None:
     "spelling", [b"application/json; charset=utf-8", b"APPLICATION/JSON", b"application/fhir+json"]
 )
 def test_json_may_be_spelled_differently(spelling: bytes) -> None:
-    assert read(**{"content-type": spelling}) == EVENT
+    assert without_body(read(**{"content-type": spelling})) == EVENT
 
 
 def test_binary_mode_may_lack_a_content_type_and_have_capital_headers() -> None:
     headers = [(name.upper(), value) for name, value in without("content-type")]
-    assert decode(headers, RECORD.value) == EVENT
+    assert without_body(decode(headers, RECORD.value)) == EVENT
 
 
 def test_without_any_header_the_record_is_structured() -> None:
@@ -219,7 +234,7 @@ def test_a_tombstone_is_refused(value: bytes | None) -> None:
 def test_a_large_record_is_refused_before_it_is_parsed() -> None:
     assert refused(lambda: read(b"{" * (MAX_BYTES + 1))).reason == Reason.TOO_LARGE
     fits = RECORD.value + b" " * (MAX_BYTES - len(RECORD.value))
-    assert read(fits) == EVENT
+    assert without_body(read(fits)) == EVENT
 
 
 @pytest.mark.parametrize("name", ["specversion", "type", "id", "source", "time", "hospital"])

@@ -1,8 +1,8 @@
 """Whom may a webhook's address lead to?
 
-Persons choose these addresses, so they must not lead into our own network. The check is
-made where the connection is opened, on the very address that is dialled: a name that is
-resolved twice could answer differently the second time (DNS rebinding).
+Persons and partners choose these addresses, so they must not lead into our own network. The
+check is made where the connection is opened, on the very address that is dialled: a name that
+is resolved twice could answer differently the second time (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -36,6 +36,15 @@ def is_public(address: str) -> bool:
         if inner is not None:  # where it really leads
             ip = inner
     return ip.is_global and not ip.is_multicast
+
+
+async def leads_inside(host: str) -> bool:
+    """Whether ``host`` is now known to lie inside; what can't be resolved is not."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return not all(is_public(str(f[4][0])) for f in found)
 
 
 class _Guard(httpcore.AsyncNetworkBackend):
