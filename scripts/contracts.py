@@ -149,6 +149,9 @@ def registry(types: Mapping[str, type[Event]], topics: Mapping[str, Topic]) -> l
                 found.append(
                     f"{name}: its class says key {model.KEY}, {topic.name} says {topic.key}"
                 )
+            status = next(entry.status for entry in topic.types if entry.type == name)
+            if (status == "draft") != model.DRAFT:
+                found.append(f"{name}: {topic.name} says {status}, and its class the contrary")
         if name not in listed:
             found.append(f"{name}: on no topic")
     return found

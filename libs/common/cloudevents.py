@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from libs.common.decision import Original
 from libs.common.events import EVENT_TYPES, Event
+from libs.common.events.base import dataschema
 from libs.common.partition import partition_for
 from libs.common.structured import ABSENT, binary_form
 from libs.common.undecodable import Reason, Undecodable, UnknownType, bad, explained
@@ -41,8 +42,6 @@ __all__ = [
 MAX_BYTES = 64 * 1024
 #: Clocks differ; an event from further ahead is not believed.
 AHEAD = timedelta(minutes=5)
-#: Where the published schemas live: ``dataschema`` is this, the type and ``.json``.
-SCHEMAS = "https://lianxin.example/schemas/"
 
 
 class CloudEvent(NamedTuple):
@@ -86,11 +85,6 @@ class _Writer(NamedTuple):
     dataschema: tuple[str, bytes]
     to_json: Callable[..., bytes]
     key: Callable[[Event], str]
-
-
-def dataschema(type: str) -> str:
-    """The URI of the published schema of an event type."""
-    return f"{SCHEMAS}{type}.json"
 
 
 @lru_cache(maxsize=1024)

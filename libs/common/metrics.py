@@ -257,6 +257,24 @@ FHIR_UNUSED = _counter(
     "type",
 )
 
+WEBHOOK_DELIVERIES = _counter(
+    "webhook_deliveries_total",
+    "deliveries",
+    "Deliveries to partners: numbered, delivered, failed (an attempt; tried again), parked.",
+    "outcome",
+)
+WEBHOOK_OLDEST_AGE = _gauge(
+    "webhook_oldest_undelivered_age_seconds",
+    "seconds",
+    "Age of the oldest delivery that is still tried; 0 if there is none. Those of suspended "
+    "subscriptions count.",
+)
+WEBHOOKS_PARKED = _gauge(
+    "webhook_parked_deliveries",
+    "deliveries",
+    "Deliveries that were given up and wait for somebody to send them again.",
+)
+
 # prescriptions
 REFILLS = _counter("refills_total", "refills", "Refills that reached a status.", "status")
 REFILL_DECISION_SECONDS = _histogram(

@@ -50,8 +50,6 @@ def _indexes(
             options: dict[str, Any] = {"unique": True} if index.unique else {}
             if index.partial is not None:
                 options["partialFilterExpression"] = dict(index.partial)
-            if index.expires:
-                options["expireAfterSeconds"] = 0
             fields = index.fields if index.all_hospitals else ("hospital", *index.fields)
             yield spec.model.COLLECTION, [(field, 1) for field in fields], options
         if embedded:

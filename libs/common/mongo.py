@@ -131,14 +131,12 @@ class Index:
 
     ``all_hospitals`` leaves the hospital out, for a work list that a service's own loop
     drains for all of them together, as the runtime does with timers; never for people.
-    ``expires``: a document goes some time after the date in its only field has passed.
     """
 
     fields: tuple[str, ...]
     unique: bool = False
     partial: Mapping[str, Any] | None = None
     all_hospitals: bool = False
-    expires: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from libs.common import adult_age, metrics, service
 from libs.common.blobs import StoredBlobs
+from libs.common.commands import Commands
 from libs.common.decision import Answer, Decision, Input
 from libs.common.service import Runtime, ServiceSpec
-from services.interop.api import documents, events, fhir, messages
+from libs.common.webhooks import WebhookClient
+from services.interop.api import documents, events, fhir, gaps, messages, subscriptions
 from services.interop.api.listening import Listening
 from services.interop.api.policy import Policy
+from services.interop.domain.delivering import ENDED, RESTED
+from services.interop.domain.delivery import Agenda, Delivery
+from services.interop.domain.partners import READABLE, SUBSCRIBABLE
 from services.interop.domain.publishing import Publish
 from services.interop.domain.receipt import OUTDATED
+from services.interop.domain.subscription import Figures, Format
 from services.interop.edge.connection import Limits
 from services.interop.edge.hl7.profiles import PolicyError, load_senders
 from services.interop.edge.mllp import MllpServer
 from services.interop.edge.partners import load_partners
 from services.interop.edge.tls import server_context
 from services.interop.handlers import HANDLERS, RECEIVE
+from services.interop.ports import Key
+from services.interop.senders.calling import Calling
+from services.interop.senders.cloudevents import CloudEvents
+from services.interop.senders.courier import Means
+from services.interop.senders.sending import Sending
 from services.interop.settings import Settings
-from services.interop.store import COLLECTIONS, lives
+from services.interop.store import COLLECTIONS, DeliveryWork, lives
+
+#: Where its routes are, each part with its own table of who may call them.
+ROUTES: Final = (messages, events, documents, fhir, subscriptions, gaps)
 
 #: Seconds for the messages in flight when it stops; less than the runtime gives its parts.
 STOP: Final = 3.0
@@ -39,11 +54,75 @@ def load_policy(settings: Settings) -> Policy:
             f"{folder / 'senders'}: a profile names certificates, but no sender can show one: "
             "set MLLP_TLS_CERT and MLLP_TLS_CLIENT_CA"
         )
-    return Policy(senders=senders, partners=load_partners(folder / "partners"))
+    return Policy(
+        senders=senders,
+        partners=load_partners(folder / "partners"),
+        figures=Figures(
+            retry_base=settings.webhook_retry_base,
+            retry_cap=settings.webhook_retry_cap,
+            give_up=timedelta(hours=settings.webhook_give_up_hours),
+            overlap=timedelta(hours=settings.webhook_secret_overlap_hours),
+            allow_private=settings.webhook_allow_private,
+        ),
+    )
+
+
+def sending_of(runtime: Runtime) -> Sending:
+    settings, ports = runtime.settings, runtime.ports
+    assert isinstance(settings, Settings)
+    # Commands of its own: what partners took is recorded whatever else waits.
+    commands = Commands(engine=runtime.engine, relay=runtime.relay, ports=ports, outbox_limit=2**63)
+    client = WebhookClient(
+        timeout=settings.webhook_timeout,
+        connections=settings.webhook_calls,
+        allow_private=settings.webhook_allow_private,
+    )
+    calling = Calling(
+        client, ports.clock, calls=settings.webhook_calls, seconds=settings.webhook_timeout * 2
+    )
+    cloudevents = CloudEvents()
+    means = Means(
+        work=DeliveryWork(runtime.database),
+        calling=calling,
+        decides=commands,
+        messages={Format.CLOUDEVENTS: cloudevents},
+        partners=runtime.policy.partners,
+        ports=ports,
+        tracer=runtime.tracer,
+        parallel=settings.webhook_parallel,
+        owned=lambda: runtime.lease.owned,
+    )
+    return Sending(means, commands)
+
+
+class Parts:
+    """What interop has besides the common runtime; one for each process. It sees every
+    decision after its commit: that wakes the sending loop, and it is counted."""
+
+    def __init__(self) -> None:
+        self.hint: Callable[[Key], None] = lambda _key: None
+
+    def run(self, runtime: Runtime) -> Sequence[Coroutine[Any, Any, None]]:
+        sending = sending_of(runtime)
+        self.hint = sending.hint
+        return [sending.run()]
+
+    def committed(self, input: Input, answer: Answer) -> None:
+        count(input, answer)
+        if input.type != RESTED:  # it knows by itself when to look again
+            for doc in answer.changes:
+                if isinstance(doc, Agenda) and doc.due_at is not None:
+                    self.hint((doc.hospital, doc.id))
 
 
 def count(input: Input, answer: Answer) -> None:
-    if input.type == RECEIVE and isinstance(answer, Decision) and answer.note != OUTDATED:
+    if input.type == ENDED and isinstance(answer, Decision):
+        for outcome in ("delivered", "failed", "parked"):
+            metrics.WEBHOOK_DELIVERIES.labels(outcome=outcome).inc(answer.result[outcome])
+    elif answer.changes and input.type in READABLE:
+        new = sum(isinstance(doc, Delivery) for doc in answer.changes)
+        metrics.WEBHOOK_DELIVERIES.labels(outcome="numbered").inc(new)
+    elif input.type == RECEIVE and isinstance(answer, Decision) and answer.note != OUTDATED:
         metrics.MESSAGES_RECEIVED.labels(outcome=answer.note).inc()
     elif isinstance(input.data, Publish):
         metrics.EVENTS_PUBLISHED.labels(type=input.data.event.TYPE).inc()
@@ -88,21 +167,28 @@ def listeners(runtime: Runtime) -> Sequence[Coroutine[Any, Any, None]]:
     return [serve_mllp(runtime)] if runtime.settings.mllp_port else []
 
 
-SPEC = ServiceSpec(
-    name="interop",
-    settings=Settings,
-    topics=(),
-    handlers=HANDLERS,
-    collections=COLLECTIONS,
-    routers=(messages.router, events.router, documents.router, fhir.router),
-    access={**messages.ACCESS, **events.ACCESS, **documents.ACCESS, **fhir.ACCESS},
-    texts={**events.TEXTS, **fhir.TEXTS},
-    dialects=lambda settings: (fhir.dialect(settings.fhir_max_body),),
-    policy=load_policy,
-    observe=count,
-    listeners=listeners,
-    lives=lives,
-)
+def new_spec() -> ServiceSpec:
+    """Interop with parts of its own: two replicas in one process need two."""
+    parts = Parts()
+    return ServiceSpec(
+        name="interop",
+        settings=Settings,
+        topics=sorted(SUBSCRIBABLE),
+        handlers=HANDLERS,
+        collections=COLLECTIONS,
+        routers=[part.router for part in ROUTES],
+        access={route: rule for part in ROUTES for route, rule in part.ACCESS.items()},
+        texts={**events.TEXTS, **fhir.TEXTS, **subscriptions.TEXTS},
+        dialects=lambda settings: (fhir.dialect(settings.fhir_max_body),),
+        policy=load_policy,
+        observe=parts.committed,
+        background=parts.run,
+        listeners=listeners,
+        lives=lives,
+    )
+
+
+SPEC = new_spec()
 
 if __name__ == "__main__":
     service.main(SPEC)

@@ -46,3 +46,21 @@ class Settings(CommonSettings):
     message_retention_days: int = Field(
         90, ge=0, le=36_500, description="messages are kept so long after they came; 0: for ever"
     )
+
+    webhook_allow_private: bool = Field(
+        False, description="lets partners' endpoints lie in private networks and speak http"
+    )
+    webhook_timeout: float = Field(10.0, gt=0, le=60, description="seconds for each answer")
+    webhook_calls: int = Field(64, ge=1, le=500, description="webhooks under way at a time")
+    webhook_parallel: int = Field(
+        8, ge=1, le=64, description="patients of one subscription whose events go side by side"
+    )
+    webhook_retry_base: float = Field(5.0, gt=0, description="seconds before the first repetition")
+    webhook_retry_cap: float = Field(600.0, gt=0, description="seconds between two at most")
+    webhook_give_up_hours: float = Field(72.0, gt=0, description="then a delivery is parked")
+    webhook_keep_days: int = Field(
+        14, ge=0, le=36_500, description="delivered events can be read again so long; 0: for ever"
+    )
+    webhook_secret_overlap_hours: float = Field(
+        24.0, gt=0, description="a secret that was replaced still signs"
+    )

@@ -4,7 +4,7 @@
 are answered with 204. Words: a status (``500``); ``429:7`` (with Retry-After); ``lose``
 (takes it, then hangs up without an answer); ``hang`` (takes it and never answers);
 ``close`` (hangs up before it has read anything); ``flood`` (200 and a body without end);
-``redirect`` (307 to itself).
+``redirect`` (307 to itself). ``answers`` holds words for all requests whose body has a text.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class WebhookReceiver:
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.script: deque[str] = deque()
+        self.answers: dict[str, str] = {}
         self.connections = 0
         self.port = 0
         self.came = asyncio.Event()
@@ -72,7 +73,7 @@ class WebhookReceiver:
             request, body = await self._request(http, reader)
             if request is None:
                 return
-            word = self.script.popleft() if self.script else "204"
+            word = self.script.popleft() if self.script else self._answer_to(body)
             if word == "close":
                 return
             headers = {k.decode(): v.decode() for k, v in request.headers}
@@ -87,6 +88,10 @@ class WebhookReceiver:
             if http.our_state is not h11.DONE:
                 return
             http.start_next_cycle()
+
+    def _answer_to(self, body: bytes) -> str:
+        words = (w for part, w in self.answers.items() if f'"{part}'.encode() in body)
+        return next(words, "204")
 
     async def _request(
         self, http: h11.Connection, reader: asyncio.StreamReader

@@ -18,6 +18,15 @@ from pydantic.json_schema import JsonSchemaValue
 T = TypeVar("T")
 
 
+#: Where the published schemas live.
+SCHEMAS = "https://lianxin.example/schemas/"
+
+
+def dataschema(type: str) -> str:
+    """The URI of the published schema of an event type."""
+    return f"{SCHEMAS}{type}.json"
+
+
 @dataclass(frozen=True, slots=True)
 class SensitiveMark:
     """Marks a field as personal data; the published schema says so as ``x-sensitive``."""
@@ -71,6 +80,8 @@ class Event(EventModel):
     KEY: ClassVar[str] = "patient_id"
     #: The field that holds the aggregate's id, the CloudEvents ``subject``.
     SUBJECT: ClassVar[str]
+    #: No code writes or reads it yet, so it may still change; partners can't subscribe to it.
+    DRAFT: ClassVar[bool] = False
 
 
 class Department(EventModel):
@@ -120,5 +131,6 @@ __all__ = [
     "SensitiveMark",
     "Url",
     "Word",
+    "dataschema",
     "sensitive_fields",
 ]

@@ -64,6 +64,7 @@ class MessageFlagged(MessagingFact):
     """A rule of the group or a member took exception to a message."""
 
     TYPE: ClassVar[str] = "hospital.message.flagged.v1"
+    DRAFT: ClassVar[bool] = True
     SUBJECT: ClassVar[str] = "message_id"
 
     message_id: Id = Field(description="The message.")
@@ -77,6 +78,7 @@ class BroadcastSent(MessagingFact):
     """Staff sent one message to a whole group."""
 
     TYPE: ClassVar[str] = "hospital.broadcast.sent.v1"
+    DRAFT: ClassVar[bool] = True
     SUBJECT: ClassVar[str] = "broadcast_id"
 
     broadcast_id: Id = Field(description="The broadcast; the same in all its groups.")
@@ -113,6 +115,7 @@ class QuestionClaimed(QuestionFact):
     """A member of staff took a question on."""
 
     TYPE: ClassVar[str] = "hospital.question.claimed.v1"
+    DRAFT: ClassVar[bool] = True
 
     claimed_by: Id = Field(description="The member of staff.")
     claimed_at: AwareDatetime = Field(description="When.")
@@ -132,6 +135,7 @@ class QuestionOverdue(QuestionFact):
     """Nobody answered in the time that was promised."""
 
     TYPE: ClassVar[str] = "hospital.question.overdue.v1"
+    DRAFT: ClassVar[bool] = True
 
     due_at: AwareDatetime = Field(description="Until when an answer was promised.")
 
@@ -151,6 +155,7 @@ class EscalationRaised(EscalationFact):
     """Somebody is called who must act: an emergency, or nobody has answered."""
 
     TYPE: ClassVar[str] = "hospital.escalation.raised.v1"
+    DRAFT: ClassVar[bool] = True
 
     reason: Word = Field(description="urgent_symptom, question_overdue, ...")
     called: tuple[Id, ...] = Field(default=(), max_length=64, description="Who is called.")
@@ -164,6 +169,7 @@ class EscalationAcknowledged(EscalationFact):
     """Somebody has taken it on."""
 
     TYPE: ClassVar[str] = "hospital.escalation.acknowledged.v1"
+    DRAFT: ClassVar[bool] = True
 
     acknowledged_by: Id = Field(description="The member of staff.")
     acknowledged_at: AwareDatetime = Field(description="When.")
@@ -173,6 +179,7 @@ class EscalationResolved(EscalationFact):
     """It is settled."""
 
     TYPE: ClassVar[str] = "hospital.escalation.resolved.v1"
+    DRAFT: ClassVar[bool] = True
 
     resolved_by: Id = Field(description="The member of staff.")
     outcome: Word = Field(description="answered, sent_to_hospital, false_alarm, ...")

@@ -26,6 +26,7 @@ class FulfilmentUpdated(Event):
     """A pharmacy got further with a prescription (FHIR MedicationDispense)."""
 
     TYPE: ClassVar[str] = "hospital.fulfilment.updated.v1"
+    DRAFT: ClassVar[bool] = True
     TOPIC: ClassVar[str] = "hospital.pharmacy"
     SUBJECT: ClassVar[str] = "fulfilment_id"
 

@@ -70,6 +70,7 @@ class RefillDoctorChanged(DoctorDecision):
     """A doctor approved with changes of quantity only; a pharmacist reviews next."""
 
     TYPE: ClassVar[str] = "hospital.refill.doctor_changed.v1"
+    DRAFT: ClassVar[bool] = True
 
     days_supply: int = Field(ge=1, le=366, description="For how many days, after the change.")
     quantity: Quantity | None = Field(default=None, description="How much, after the change.")
@@ -79,6 +80,7 @@ class RefillDoctorReplaced(DoctorDecision):
     """A doctor changed the dosing: a new prescription stands in for the renewal."""
 
     TYPE: ClassVar[str] = "hospital.refill.doctor_replaced.v1"
+    DRAFT: ClassVar[bool] = True
 
     new_prescription_id: Id = Field(description="The prescription with the new dosing.")
 
@@ -87,6 +89,7 @@ class RefillVisitNeeded(DoctorDecision):
     """A doctor wants to see the patient first: the renewal is over, its place is given back."""
 
     TYPE: ClassVar[str] = "hospital.refill.visit_needed.v1"
+    DRAFT: ClassVar[bool] = True
 
     reason: Word = Field(description="Why: a code; the doctor's words stay in the service.")
 
@@ -170,6 +173,7 @@ class RefillSuspended(Refill):
     prescription); it goes no further until a doctor has looked at it."""
 
     TYPE: ClassVar[str] = "hospital.refill.suspended.v1"
+    DRAFT: ClassVar[bool] = True
 
     reason: Word = Field(description="allergy_recorded, admitted, prescription_stopped, ...")
     suspended_at: AwareDatetime = Field(description="When.")
@@ -188,23 +192,27 @@ class RefillDispensed(RefillFulfilment):
     """The medicine is ready to be collected, or on its way."""
 
     TYPE: ClassVar[str] = "hospital.refill.dispensed.v1"
+    DRAFT: ClassVar[bool] = True
 
 
 class RefillCollected(RefillFulfilment):
     """The medicine was collected."""
 
     TYPE: ClassVar[str] = "hospital.refill.collected.v1"
+    DRAFT: ClassVar[bool] = True
 
 
 class RefillDelivered(RefillFulfilment):
     """The medicine was delivered."""
 
     TYPE: ClassVar[str] = "hospital.refill.delivered.v1"
+    DRAFT: ClassVar[bool] = True
 
 
 class RefillReturnedToStock(RefillFulfilment):
     """Nobody collected the medicine, or it came back."""
 
     TYPE: ClassVar[str] = "hospital.refill.returned_to_stock.v1"
+    DRAFT: ClassVar[bool] = True
 
     reason: Word | None = Field(default=None, description="Why.")

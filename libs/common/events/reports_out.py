@@ -67,6 +67,7 @@ class InterpretationRequested(InterpretationFact):
     """A patient asks what a report means."""
 
     TYPE: ClassVar[str] = "hospital.interpretation.requested.v1"
+    DRAFT: ClassVar[bool] = True
 
     requested_by: Id = Field(description="The patient, or who may act for them.")
     department_code: Code | None = Field(default=None, description="The department that is asked.")
@@ -80,6 +81,7 @@ class InterpretationGiven(InterpretationFact):
     """A doctor explained a report; the words stay in the service."""
 
     TYPE: ClassVar[str] = "hospital.interpretation.given.v1"
+    DRAFT: ClassVar[bool] = True
 
     version: int = Field(ge=1, description="The version of the report that was explained.")
     given_by: Id = Field(description="The doctor.")
@@ -90,6 +92,7 @@ class PreparationReminded(Event):
     """A patient was told what to mind before an examination."""
 
     TYPE: ClassVar[str] = "hospital.preparation.reminded.v1"
+    DRAFT: ClassVar[bool] = True
     TOPIC: ClassVar[str] = "reports.events"
     SUBJECT: ClassVar[str] = "exam_id"
 

@@ -24,7 +24,7 @@ from libs.common.decision import (
     derived_id,
 )
 from libs.common.events import Event
-from libs.common.events.base import Sensitive
+from libs.common.events.base import Sensitive, dataschema
 from services.interop.domain.partners import Partners
 from services.interop.domain.subscription import LIVE, Status, Subscription
 
@@ -67,7 +67,8 @@ TRANSITIONS: Final[Mapping[tuple[DeliveryStatus, DeliveryAction], DeliveryStatus
 
 class Delivery(Document):
     """One event under one subscription. ``lane`` is the event's Kafka key without the
-    hospital: what shares it is sent one after another. ``expires_at``: when it may go."""
+    hospital: what shares it is sent one after another. ``ended_at``: when it was delivered, or
+    discarded; what is parked has not ended."""
 
     COLLECTION: ClassVar[str] = "deliveries"
 
@@ -78,6 +79,7 @@ class Delivery(Document):
     type: str
     #: The CloudEvent in its JSON form, as its receiver gets it.
     event: Sensitive[bytes]
+    traceparent: str | None = None
     status: DeliveryStatus = DeliveryStatus.PENDING
     #: When it came, and since when it is being tried.
     at: datetime
@@ -86,7 +88,6 @@ class Delivery(Document):
     next_attempt_at: datetime | None = None
     ended_at: datetime | None = None
     reason: str = ""
-    expires_at: datetime | None = None
 
     def moved(self, action: DeliveryAction, **changes: Any) -> Self:
         return self.but(status=TRANSITIONS[self.status, action], **changes)
@@ -145,7 +146,6 @@ def decide_told(input: Input, state: State, env: Env) -> Answer:
             continue
         agenda = state.get(Agenda, subscription.id)
         assert agenda is not None  # made with the subscription
-        state.get(Delivery, delivery_id(subscription, input))
         agenda = agenda.but(number=agenda.number + 1)
         if subscription.status is not Status.SUSPENDED:
             agenda = agenda.called(env.now)
@@ -164,6 +164,7 @@ def _delivery(subscription: Subscription, number: int, input: Input, env: Env) -
         patient_id=str(getattr(data, "patient_id", None) or ""),
         type=input.type,
         event=cloud_event(input, number),
+        traceparent=input.traceparent,
         at=env.now,
         queued_at=env.now,
     )
@@ -180,7 +181,7 @@ def cloud_event(input: Input, number: int) -> bytes:
         "subject": input.subject,
         "time": text_of(input.time),
         "datacontenttype": "application/json",
-        "dataschema": f"https://lianxin.example/schemas/{input.type}.json",
+        "dataschema": dataschema(input.type),
         "hospital": input.hospital,
         "partitionkey": f"{input.hospital}/{getattr(data, data.KEY)}",
         "sequence": None if input.sequence is None else str(input.sequence),

@@ -26,6 +26,13 @@ PUBLISHABLE: Final = frozenset(
 #: A request's link may hold an invitation's secret.
 SUBSCRIBABLE: Final = TOPICS - {"notify.requests"}
 
+#: What partners may be told, if their file allows its topic.
+READABLE: Final = {
+    name: event
+    for name, event in EVENT_TYPES.items()
+    if event.TOPIC in SUBSCRIBABLE and not event.DRAFT
+}
+
 #: RFC 3986 with a scheme, so that nobody writes under a name like those of our services
 #: (``/services/reports``); else as our reader of CloudEvents wants a source.
 _SOURCE = re.compile(r"(?=.{3,256}$)[a-z][a-z0-9+.-]*:[!-{}~]+")
@@ -73,7 +80,7 @@ class Partner(BaseModel):
     @property
     def types(self) -> frozenset[str]:
         """The event types that it may read."""
-        return frozenset(t for t, event in EVENT_TYPES.items() if event.TOPIC in self.subscribes)
+        return frozenset(t for t, event in READABLE.items() if event.TOPIC in self.subscribes)
 
 
 class NotAllowed(StrEnum):

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from libs.common.decision import Document
-from libs.common.events import EVENT_TYPES, Event
+from libs.common.events import Event
 from libs.common.events.base import Line, Sensitive
+from services.interop.domain.partners import READABLE
 
 
 class Format(StrEnum):
@@ -121,7 +121,7 @@ def _text_at(data: Event, name: str) -> str | None:
 
 def unknown_fields(terms: Terms) -> list[str]:
     """Fields of the filter that none of the wanted types has."""
-    wanted = [e for t, e in EVENT_TYPES.items() if t in terms.types or e.TOPIC in terms.topics]
+    wanted = [e for t, e in READABLE.items() if t in terms.types or e.TOPIC in terms.topics]
     return sorted(name for name in terms.filter if not any(_has(e, name) for e in wanted))
 
 
@@ -159,6 +159,13 @@ class Subscription(Document):
     def may(self, action: Action) -> bool:
         return (self.status, action) in TRANSITIONS
 
+    def heartbeat_at(self, last_sent_at: datetime | None) -> datetime | None:
+        """When a heartbeat is due, if nothing else is sent until then."""
+        seconds = self.terms.heartbeat_seconds
+        if seconds is None or self.status is not Status.ACTIVE:
+            return None
+        return (last_sent_at or self.changed_at) + timedelta(seconds=seconds)
+
     def secrets(self, now: datetime) -> list[str]:
         """Those that sign now, the newest first."""
         overlaps = self.old_secret_until is not None and now < self.old_secret_until
@@ -171,14 +178,6 @@ def new_secret(draw: Callable[[], str]) -> str:
     return "whsec_" + base64.b64encode(key).decode()
 
 
-def is_https(endpoint: str) -> bool:
-    return urlsplit(endpoint).scheme == "https"
-
-
-def _all(statuses: tuple[Status, ...]) -> Iterator[str]:
-    yield from (s.value for s in statuses)
-
-
 class Figures(BaseModel):
     """The installation's figures about webhooks (settings)."""
 
@@ -187,7 +186,6 @@ class Figures(BaseModel):
     retry_base: float = 5.0
     retry_cap: float = 600.0
     give_up: timedelta = timedelta(days=3)
-    keep: timedelta = timedelta(days=14)
     overlap: timedelta = timedelta(days=1)
     allow_private: bool = False
 
