@@ -14,7 +14,15 @@ from libs.common.commands import Commands
 from libs.common.decision import Answer, Decision, Input
 from libs.common.service import Runtime, ServiceSpec
 from libs.common.webhooks import WebhookClient
-from services.interop.api import documents, events, fhir, gaps, messages, subscriptions
+from services.interop.api import (
+    documents,
+    events,
+    fhir,
+    gaps,
+    messages,
+    reprocessing,
+    subscriptions,
+)
 from services.interop.api.listening import Listening
 from services.interop.api.policy import Policy
 from services.interop.domain.delivering import ENDED, RESTED
@@ -38,7 +46,7 @@ from services.interop.settings import Settings
 from services.interop.store import COLLECTIONS, DeliveryWork, lives
 
 #: Where its routes are, each part with its own table of who may call them.
-ROUTES: Final = (messages, events, documents, fhir, subscriptions, gaps)
+ROUTES: Final = (messages, reprocessing, events, documents, fhir, subscriptions, gaps)
 
 #: Seconds for the messages in flight when it stops; less than the runtime gives its parts.
 STOP: Final = 3.0

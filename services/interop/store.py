@@ -98,6 +98,9 @@ class Store:
     async def receipt(self, hospital: str, id: str) -> Receipt | None:
         return await self._receipts.get(hospital, id)
 
+    async def receipts_by_id(self, hospital: str, ids: Collection[str]) -> list[Receipt]:
+        return await self._receipts.load("id", [(hospital, id) for id in sorted(ids)])
+
     async def body(self, receipt: Receipt) -> Body:
         body = await self._bodies.get(receipt.hospital, receipt.id)
         assert body is not None  # written in the receipt's own transaction

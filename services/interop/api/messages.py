@@ -14,34 +14,26 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from libs.common.auth import Role
-from libs.common.blobs import StoredBlobs
 from libs.common.decision import Common
 from libs.common.http.access import Access, Caller
-from libs.common.http.commands import answer, command, submit
-from libs.common.http.idempotency import IdempotencyKey, etag
+from libs.common.http.idempotency import etag
 from libs.common.http.paging import PageOf, Paging
 from libs.common.http.problems import Problem
 from libs.common.http.reads import Reads
-from services.interop.api.policy import Policy
-from services.interop.api.taking import take
-from services.interop.domain.receipt import Fault, Format, Receipt, Result, Standing
-from services.interop.edge.cuts import joined
-from services.interop.edge.fhir.bundle import Request as Sent
+from services.interop.domain.receipt import Fault, Format, Receipt, Standing
 from services.interop.edge.hl7 import charset
 from services.interop.edge.hl7.refused import Refused
-from services.interop.handlers import RECEIVE
 from services.interop.store import Store, keyset
 
 #: The FHIR type of what is read here.
 RESOURCE: Final = "MessageHeader"
-_WHO: Final = frozenset({Role.OPS})
+WHO: Final = frozenset({Role.OPS})
 
 router = APIRouter(prefix="/v1", tags=["messages"])
 
 ACCESS: Access = {
-    ("GET", "/v1/messages"): _WHO,
-    ("GET", "/v1/messages/{id}"): _WHO,
-    ("POST", "/v1/messages/{id}/reprocess"): _WHO,
+    ("GET", "/v1/messages"): WHO,
+    ("GET", "/v1/messages/{id}"): WHO,
 }
 
 
@@ -128,29 +120,3 @@ async def message(id: str, caller: Caller, store: Messages, reads: Reads) -> Res
     text = await asyncio.to_thread(_text, receipt.format, (await store.body(receipt)).raw)
     body = MessageView(**_item(receipt), raw=text)
     return JSONResponse(body.model_dump(mode="json"), headers={"ETag": etag(receipt.version)})
-
-
-@router.post("/messages/{id}/reprocess", response_model=Result)
-async def reprocess(
-    request: Request, id: str, caller: Caller, store: Messages, key: IdempotencyKey
-) -> Response:
-    """Take a refused message up again, as if its sender had sent it again: its profile may
-    have been mended since. What was accepted tells nothing twice."""
-    receipt = await store.receipt(caller.hospital, id)
-    if receipt is None:
-        raise Problem(404, Common.NOT_FOUND)
-    asked = command(request, RECEIVE, None, subject=id, idempotency_key=key)
-    body = await store.body(receipt)
-    if receipt.format is Format.FHIR:
-        sent = Sent.of(body.request)
-        taken = await take(request, receipt.hospital, receipt.sender, body.raw, sent, asked)
-        return answer(taken.outcome)
-    policy: Policy = request.app.state.runtime.policy
-    now = request.app.state.ports.clock.now()
-    blobs = StoredBlobs(request.app.state.runtime.database)
-    pieces = {c.sha256: await blobs.whole(receipt.hospital, c.sha256) for c in body.cuts}
-    raw = await asyncio.to_thread(joined, body.raw, body.cuts, pieces)
-    again = await asyncio.to_thread(policy.senders.received, raw, now, receipt.certificate)
-    await blobs.put(receipt.hospital, again.blobs)
-    again = again.model_copy(update={"blobs": {}})
-    return answer(await submit(request, asked._replace(data=again, size=len(again.raw))))

@@ -98,6 +98,28 @@ async def test_what_is_refused_says_where_and_is_taken_up_again_by_staff(interop
     assert [r["entity"]["what"] for r in reads] == [[refused["id"]]]
 
 
+async def test_many_are_taken_up_at_once_in_the_order_in_which_they_came(interop: Running) -> None:
+    wrong = [message("adt-a03-wrong-date"), message("adt-z99"), message("adt-a03-no-department")]
+    async with sender(interop) as his:
+        codes = [(await his.send(raw)).code for raw in wrong]
+        assert "AR" in codes
+        assert (await his.send(message("adt-a03-adult"))).code == "AA"
+    async with interop.client("ops", person="o1") as ops:
+        kept = (await ops.get("/v1/messages")).json()["items"]
+        body, key = {"ids": [m["id"] for m in kept]}, {"Idempotency-Key": "all-1"}
+        again = await ops.post("/v1/reprocessing", json=body, headers=key)
+        unknown = {"ids": [kept[0]["id"], "no-such-message"]}
+        missing = await ops.post("/v1/reprocessing", json=unknown, headers=key)
+    assert again.status_code == 200, again.text
+    before = {m["id"]: m["standing"] for m in kept}
+    assert [i["id"] for i in again.json()["items"]] == [m["id"] for m in reversed(kept)]
+    assert all(i["standing"] == before[i["id"]] for i in again.json()["items"])
+    assert missing.status_code == 404
+    rows = await interop.rows("messages")
+    discharges = [t for r in rows for t, _ in r["events"] if t == EncounterDischarged.TYPE]
+    assert len(discharges) == 1 + (codes[2] == "AA"), "what was accepted tells nothing twice"
+
+
 async def test_a_cancellation_may_overtake_its_discharge(interop: Running) -> None:
     async with sender(interop) as his, sender(interop) as other:
         assert (await other.send(message("adt-a13-cancelled"))).code == "AA"
