@@ -11,6 +11,7 @@ from libs.common.migrate import Life
 from libs.common.mongo import CollectionSpec, Database, Index
 from services.interop.domain.delivery import Agenda, Delivery, DeliveryStatus
 from services.interop.domain.document import StoredDocument
+from services.interop.domain.exam import Exam
 from services.interop.domain.kept import Kept
 from services.interop.domain.patient import Patient
 from services.interop.domain.receipt import Body, Control, Receipt, Standing
@@ -47,6 +48,7 @@ COLLECTIONS: tuple[CollectionSpec[Any], ...] = (
     CollectionSpec(Control),
     CollectionSpec(Patient),
     CollectionSpec(Stay),
+    CollectionSpec(Exam),
     DOCUMENTS,
     RESOURCES,
     SUBSCRIPTIONS,

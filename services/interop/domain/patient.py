@@ -7,14 +7,17 @@ leave out is kept here, or a message about a transfer would cost the patient the
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from datetime import datetime
+from hashlib import blake2b
 from typing import ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.decision import Document
 from libs.common.events import (
+    AllergyRecorded,
+    ConditionRecorded,
     EncounterDischarged,
     Event,
     Gender,
@@ -46,10 +49,22 @@ class Patient(Document):
     known: Sensitive[Known] = Known()
     #: Since when it is so, by the hospital's own time: an older message changes nothing.
     known_at: datetime | None = None
+    #: A hash of what was told last of each condition and allergy, by its id: systems repeat all
+    #: of them in every message, and what is no news is not told again.
+    told: Mapping[str, str] = Field(default_factory=dict)
+
+
+def repeats(event: Event, patient: Patient) -> bool:
+    """Whether ``event`` says of a condition or an allergy what was said of it last."""
+    if not isinstance(event, ConditionRecorded | AllergyRecorded):
+        return False
+    return patient.told.get(_id_of(event)) == _hash(event)
 
 
 def completed(event: Event, patient: Patient, left_out: Set[str]) -> tuple[Event, Patient]:
     """``event`` with what its message left out, and ``patient`` after it."""
+    if isinstance(event, ConditionRecorded | AllergyRecorded):
+        return event, patient.but(told={**patient.told, _id_of(event): _hash(event)})
     if isinstance(event, PatientRegistered | PatientUpdated):
         now = _known(event, patient, left_out)
         return event.model_copy(update=dict(now)), _after(patient, now, event.updated_at)
@@ -59,6 +74,15 @@ def completed(event: Event, patient: Patient, left_out: Set[str]) -> tuple[Event
         whole = event.model_copy(update={"patient": snapshot})
         return whole, _after(patient, now, event.discharged_at)
     return event, patient
+
+
+def _id_of(event: ConditionRecorded | AllergyRecorded) -> str:
+    return str(getattr(event, event.SUBJECT))
+
+
+def _hash(event: ConditionRecorded | AllergyRecorded) -> str:
+    text = event.model_dump_json(exclude={"recorded_at", "encounter_id"})
+    return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _after(patient: Patient, now: Known, at: datetime) -> Patient:

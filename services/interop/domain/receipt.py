@@ -30,8 +30,9 @@ from libs.common.decision import (
 from libs.common.events import Event
 from libs.common.events.base import Sensitive
 from services.interop.domain.document import DocumentOf, StoredDocument
+from services.interop.domain.exam import Exam, ExamEvent, planned
 from services.interop.domain.kept import Kept
-from services.interop.domain.patient import Patient, completed
+from services.interop.domain.patient import Patient, completed, repeats
 from services.interop.domain.stay import Stay, StayEvent, followed
 
 
@@ -209,6 +210,8 @@ def needs_received(input: Input, _state: State) -> Iterator[Need]:
         yield Need(Patient, "id", _patient_of(event))
         if isinstance(event, StayEvent):
             yield Need(Stay, "id", event.encounter_id)
+        if isinstance(event, ExamEvent):
+            yield Need(Exam, "id", event.exam_id)
 
 
 def decide_received(input: Input, state: State, env: Env) -> Answer:
@@ -324,8 +327,16 @@ def _told(input: Input, state: State, changes: dict[str, Document], notes: list[
             events, changes[f"stay/{id}"] = followed(stay, mapped, ids)
             if not events:
                 notes.append("no_discharge_to_cancel")
+        elif isinstance(mapped, ExamEvent):
+            id = mapped.exam_id
+            exam = state.get(Exam, id) or Exam(id=id, hospital=input.hospital)
+            event, changes[f"exam/{id}"] = planned(exam, mapped)
+            events = [event]
         for event in events:
-            whole, about = completed(event, patient(_patient_of(event)), data.left_out)
+            before = patient(_patient_of(event))
+            if repeats(event, before):
+                continue
+            whole, about = completed(event, before, data.left_out)
             changes[f"patient/{about.id}"] = about
             emits.append(Emit(whole, about=about, subject=str(getattr(whole, whole.SUBJECT))))
     return emits

@@ -78,7 +78,7 @@ def codes(found: Mapped) -> set[str]:
 
 
 def discharge(*segments: str, by: Profile | None = None) -> EncounterDischarged:
-    event, _seen = mapped("ADT^A03", *segments, by=by).events
+    event = mapped("ADT^A03", *segments, by=by).events[0]
     assert isinstance(event, EncounterDischarged)
     return event
 

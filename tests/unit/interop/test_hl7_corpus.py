@@ -13,12 +13,16 @@ DISCHARGED = ["EncounterDischarged", "VisitCompleted"]
 
 #: File: patient, events, codes of the notes; or the refusal's code and place.
 CASES: dict[str, tuple[str, list[str], set[str]] | tuple[int, str]] = {
-    "adt-a01-admitted": ("100234", ["PatientUpdated"], {"not_used"}),
+    "adt-a01-admitted": ("100234", ["PatientUpdated", "EncounterAdmitted"], set()),
     "adt-a03-outpatient": ("100234", ["VisitCompleted"], set()),
-    "adt-a03-adult": ("100234", DISCHARGED, {"no_guardian"}),
+    "adt-a03-adult": (
+        "100234",
+        [*DISCHARGED, "ProcedurePerformed", "ConditionRecorded", "ConditionRecorded"],
+        {"no_guardian"},
+    ),
     "adt-a03-child": (
         "100777",
-        DISCHARGED,
+        [*DISCHARGED, "ConditionRecorded"],
         {"guardian_id_derived", "no_guardian", "unknown_code"},
     ),
     "adt-a03-gb18030": ("100234", DISCHARGED, set()),
@@ -52,7 +56,28 @@ CASES: dict[str, tuple[str, list[str], set[str]] | tuple[int, str]] = {
         ["PrescriptionStopped", "PrescriptionIssued"],
         {"unknown_code"},
     ),
+    "adt-a08-diagnoses-and-allergies": (
+        "100234",
+        ["PatientUpdated", *["ConditionRecorded"] * 2, *["AllergyRecorded"] * 2],
+        {"no_allergy"},
+    ),
+    "adt-a11-cancelled": ("100234", ["AdmissionCancelled"], set()),
+    "adt-a60-allergies": ("100234", ["AllergyRecorded", "AllergyRecorded"], set()),
+    "mdm-t02-in-progress": ("100234", [], {"not_used"}),
+    "mdm-t02-summary": ("100234", ["ReportReady"], set()),
+    "mdm-t10-replaced": ("100234", ["ReportWithdrawn", "ReportCorrected"], set()),
+    "mdm-t11-cancelled": ("100234", ["ReportWithdrawn"], set()),
+    "omg-o19-several": ("100234", ["ExamScheduled"], {"not_used"}),
+    "oml-o21-fasting": ("100234", ["ExamScheduled"], set()),
+    "orm-o01-cancelled": ("100234", ["ExamCancelled"], set()),
+    "orm-o01-ct": ("100234", ["ExamScheduled"], set()),
     "siu-s12": ("100234", [], {"not_used"}),
+    "siu-s12-gastroscopy": ("100234", ["ExamScheduled", "ExamScheduled"], set()),
+    "siu-s12-ordered": ("100234", ["ExamScheduled"], set()),
+    "siu-s13-moved": ("100234", ["ExamRescheduled"], set()),
+    "siu-s14-visit-complete": ("100234", ["VisitCompleted"], set()),
+    "siu-s15-gastroscopy-cancelled": ("100234", ["ExamCancelled"], {"services_not_named"}),
+    "siu-s26-no-show": ("100234", ["ExamCancelled"], set()),
 }
 
 
@@ -115,7 +140,13 @@ def test_whatever_stands_in_one_field_is_read_or_refused_at_a_place(name: str) -
 
 def test_what_gives_events_is_found_by_type_and_trigger() -> None:
     assert {kind: sorted(triggers) for kind, triggers in MAPPED.items()} == {
-        "ADT": ["A01", "A03", "A04", "A08", "A11", "A13", "A28", "A31", "A40"],
+        "ADT": ["A01", "A03", "A04", "A08", "A11", "A13", "A28", "A31", "A40", "A60"],
         "ORU": ["R01"],
+        "ORM": ["O01"],
+        "OMG": ["O19"],
+        "OMI": ["O23"],
+        "OML": ["O21"],
+        "SIU": ["S12", "S13", "S14", "S15", "S16", "S17", "S26"],
+        "MDM": [f"T{n:02}" for n in range(1, 12)],
         "RDE": ["O11", "O25"],
     }

@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from libs.common.events import (
+    AllergyCategory,
+    Criticality,
     DiagnosisUse,
     Disposition,
     Gender,
@@ -25,6 +27,7 @@ from libs.common.events import (
     Relationship,
     ReportKind,
     ReportStatus,
+    VerificationStatus,
     VisitClass,
 )
 from libs.common.events.base import Code, Language, Line, Word
@@ -66,6 +69,53 @@ class OrderControl(StrEnum):
     UNUSED = "unused"
 
 
+class ExamControl(StrEnum):
+    """What ORC-1 (table 0119) makes of an examination."""
+
+    SCHEDULED = "scheduled"
+    RESCHEDULED = "rescheduled"
+    CANCELLED = "cancelled"
+    BY_STATUS = "by_status"  # what ORC-5 says
+    UNUSED = "unused"
+
+
+class FillerStatus(StrEnum):
+    """What SCH-25 (table 0278) says of an appointment."""
+
+    BOOKED = "booked"
+    NOT_YET = "not_yet"
+    COMPLETE = "complete"
+    CANCELLED = "cancelled"
+    NO_SHOW = "no_show"
+    ENTERED_IN_ERROR = "entered_in_error"
+    DISCONTINUED = "discontinued"
+
+
+class Appointment(StrEnum):
+    """What an appointment is for."""
+
+    EXAM = "exam"
+    VISIT = "visit"
+    OTHER = "other"
+
+
+class Availability(StrEnum):
+    """What TXA-19 (table 0273) says of a document."""
+
+    AVAILABLE = "available"
+    UNAVAILABLE = "unavailable"
+    GONE = "gone"
+
+
+class AllergyStanding(StrEnum):
+    """What IAM-17 (table 0438) says of an allergy."""
+
+    CONFIRMED = "confirmed"
+    UNCONFIRMED = "unconfirmed"
+    INACTIVE = "inactive"
+    ERRONEOUS = "erroneous"
+
+
 class Table(_Part, Generic[T]):
     """The sender's codes. ``unknown`` settles what happens to one that is missing."""
 
@@ -97,6 +147,22 @@ class Drug(_Part):
     atc: Code
     ingredient: Code | None = None
     name: Line | None = None
+
+
+class ExamOf(_Part):
+    """What a site's code of a service stands for: an examination of a kind, under its name;
+    without a kind, none."""
+
+    kind: ReportKind | None
+    title: Line | None = None
+
+
+class DocumentKind(_Part):
+    """What a type of documents is to patients: a report of a kind, under its name; without a
+    kind, nothing that they are told of."""
+
+    kind: ReportKind | None
+    title: Line | None = None
 
 
 class Sender(_Part):
@@ -157,6 +223,32 @@ class Reports(_Part):
     critical_flags: frozenset[str] = frozenset()
 
 
+class Exams(_Part):
+    """Which orders and appointments are examinations to come, and how they are told apart."""
+
+    #: Kinds of orders (OBR-24) that a patient comes for; where the sender gives none, all are.
+    kinds: frozenset[ReportKind] = frozenset()
+    #: Whether an order's number (ORC-2, OBR-2, SCH-26) is one examination's alone, as HL7 has it.
+    #: Else OBR-4 or AIS-3 stands in the examination's id, and must be the same in both.
+    number_is_enough: bool = True
+    #: What an appointment for a service (AIS) is if the tables do not know it.
+    appointment: Appointment = Appointment.EXAM
+
+
+class Documents(_Part):
+    """How documents (MDM) are read."""
+
+    #: TXA-18 of those that no patient sees until somebody releases them.
+    held: frozenset[str] = frozenset()
+
+
+class Clinical(_Part):
+    """How conditions and allergies are read."""
+
+    #: AL1-3 and IAM-3, code or text in upper case, that say that there is no allergy.
+    no_allergy: frozenset[str] = frozenset()
+
+
 class Prescriptions(_Part):
     """How prescriptions are told apart."""
 
@@ -208,6 +300,22 @@ class Tables(_Part):
     report_kind: Table[ReportKind]
     diagnosis_use: Table[DiagnosisUse]
     order_control: Table[OrderControl]
+    exam_control: Table[ExamControl]
+    #: ORC-5 (0038), where ORC-1 says that it counts.
+    order_status: Table[ExamControl]
+    filler_status: Table[FillerStatus]
+    #: SCH-8.
+    appointment: Table[Appointment] = Table[Appointment]()
+    #: OBR-4 and AIS-3: keys ``SYSTEM|code``, or the code alone.
+    exam: Table[ExamOf] = Table[ExamOf]()
+    document_kind: Table[DocumentKind]
+    document_status: Table[ReportStatus]
+    document_availability: Table[Availability]
+    allergy_category: Table[AllergyCategory | None]
+    allergy_severity: Table[Criticality | None]
+    allergy_status: Table[AllergyStanding]
+    #: DG1-6: how sure a diagnosis of this type is.
+    diagnosis_certainty: Table[VerificationStatus]
     frequency: Table[str] = Table[str]()
     language: Table[Language] = Table[Language]()
     department: Table[DepartmentOf] = Table[DepartmentOf]()
@@ -262,6 +370,9 @@ class Profile(_Part):
     guardians: Guardians
     reports: Reports = Reports()
     prescriptions: Prescriptions = Prescriptions()
+    exams: Exams = Exams()
+    documents: Documents = Documents()
+    clinical: Clinical = Clinical()
     systems: Systems = Systems()
     fhir: Fhir = Fhir()
     tables: Tables

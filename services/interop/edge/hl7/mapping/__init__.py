@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from services.interop.edge.cuts import Piece
-from services.interop.edge.hl7.mapping import adt, oru, rde
+from services.interop.edge.hl7.mapping import adt, mdm, orders, oru, rde, siu
 from services.interop.edge.hl7.mapping.reading import Mapped, Note, Reading, shown
 from services.interop.edge.hl7.message import Message
 from services.interop.edge.hl7.profile import Profile
@@ -23,26 +23,28 @@ __all__ = ["Mapped", "Note", "map_message"]
 MAPPED: Final[Mapping[str, Mapping[str, Callable[[Reading], Mapped]]]] = {
     "ADT": adt.TRIGGERS,
     "ORU": oru.TRIGGERS,
+    "ORM": orders.TRIGGERS,
+    "OMG": orders.OMG,
+    "OMI": orders.OMI,
+    "OML": orders.OML,
+    "SIU": siu.TRIGGERS,
+    "MDM": mdm.TRIGGERS,
     "RDE": rde.TRIGGERS,
 }
 
 #: What HL7 knows besides and senders send along: taken, and nothing made of it.
 UNUSED: Final[Mapping[str, frozenset[str]]] = {
     "ADT": frozenset(f"A{n:02}" for n in range(1, 63)),
-    "ORU": frozenset({"R01", "R30", "R31", "R32", "R40"}),
+    "ORU": frozenset({"R30", "R31", "R32", "R40"}),
     "OUL": frozenset({"R21", "R22", "R23", "R24"}),
-    "ORM": frozenset({"O01"}),
     "ORR": frozenset({"O02"}),
-    "OMG": frozenset({"O19"}),
-    "OML": frozenset({"O21", "O33", "O35"}),
-    "OMI": frozenset({"O23"}),
+    "OML": frozenset({"O33", "O35"}),
     "OMP": frozenset({"O09"}),
-    "RDE": frozenset({"O01", "O11", "O25"}),
+    "RDE": frozenset({"O01"}),
     "RDS": frozenset({"O13"}),
     "RGV": frozenset({"O15"}),
     "RAS": frozenset({"O17"}),
-    "SIU": frozenset(f"S{n}" for n in range(12, 28)),
-    "MDM": frozenset(f"T{n:02}" for n in range(1, 12)),
+    "SIU": frozenset(f"S{n}" for n in range(18, 28)),
     "DFT": frozenset({"P03", "P11"}),
     "BAR": frozenset({"P01", "P02", "P05", "P06", "P10", "P12"}),
     "VXU": frozenset({"V04"}),

@@ -1,17 +1,21 @@
 """What do patients' and stays' messages (ADT) tell?
 
 A28 registers a person; every other message with a PID updates the record, which serves a
-reader that missed the registration, too. A03 ends a stay, A13 takes that back, A40 merges.
+reader that missed the registration, too, and tells diagnoses and allergies. A01 begins a stay,
+A03 ends one, A11 and A13 take that back, A40 merges.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from libs.common.events import (
+    AdmissionCancelled,
     DischargeCancelled,
+    EncounterAdmitted,
     Event,
     GuardianLinked,
     GuardianUnlinked,
@@ -20,11 +24,11 @@ from libs.common.events import (
     PatientUpdated,
     VisitClass,
 )
-from services.interop.edge.hl7.mapping import people
+from services.interop.edge.hl7.mapping import clinical, people
 from services.interop.edge.hl7.mapping.discharge import ended
 from services.interop.edge.hl7.mapping.reading import Mapped, Reading, as_id
-from services.interop.edge.hl7.mapping.visit import encounter_id
-from services.interop.edge.hl7.message import Value
+from services.interop.edge.hl7.mapping.visit import attending, class_of, encounter_id, visit_number
+from services.interop.edge.hl7.message import Segment, Value
 from services.interop.edge.hl7.refused import ErrorCode
 
 #: Stands in a ``DischargeCancelled`` until the stay's last discharge has been looked up.
@@ -59,6 +63,7 @@ def _record(reading: Reading, kind: type[PatientRegistered] | type[PatientUpdate
     events: list[Event] = [record, *_links(reading, patient, at)]
     if patient.deceased:
         events.append(people.death(reading, pid, patient.patient_id))
+    events += clinical.recorded(reading, patient.patient_id, at)
     return Mapped(tuple(events), patient.patient_id, left_out=patient.left_out)
 
 
@@ -92,13 +97,48 @@ def updated(reading: Reading) -> Mapped:
 
 
 def admitted(reading: Reading) -> Mapped:
-    reading.note("not_used", reading.message.header, 9, "admissions give no event yet")
-    return updated(reading)
+    """Whatever is missing of the stay, the patient's record is taken."""
+    record = updated(reading)
+    pv1 = reading.message.first("PV1")
+    if pv1 is None or not _names_a_stay(reading, pv1):
+        segment = pv1 or reading.message.header
+        reading.note("not_used", segment, 19 if pv1 else 9, "names no stay: nobody is admitted")
+        return record
+    evn, header = reading.message.first("EVN"), reading.message.header
+    if class_of(reading, pv1) is not VisitClass.INPATIENT:
+        reading.note("not_used", pv1, 2, "no inpatient: nobody is admitted")
+        return record
+    event = EncounterAdmitted(
+        encounter_id=encounter_id(reading, record.patient_id),
+        patient_id=record.patient_id,
+        department=reading.department(),
+        attending=attending(reading, pv1),
+        admitted_at=reading.moment(((pv1, 44), (evn, 6), (evn, 2), (header, 7))),
+    )
+    return replace(record, events=(*record.events, event))
+
+
+def _names_a_stay(reading: Reading, pv1: Segment) -> bool:
+    return visit_number(reading) is not None or pv1.text(44) is not None
 
 
 def admission_cancelled(reading: Reading) -> Mapped:
-    reading.note("not_used", reading.message.header, 9, "admissions give no event yet")
-    return Mapped((), reading.patient_id(reading.message.need("PID")))
+    patient_id = reading.patient_id(reading.message.need("PID"))
+    if not _is_inpatient(reading, reading.message.need("PV1")):
+        reading.note("not_used", reading.message.need("PV1"), 2, "no inpatient: no admission")
+        return Mapped((), patient_id)
+    event = AdmissionCancelled(
+        encounter_id=encounter_id(reading, patient_id),
+        patient_id=patient_id,
+        cancelled_at=_happened(reading),
+    )
+    return Mapped((event,), patient_id)
+
+
+def _is_inpatient(reading: Reading, pv1: Segment) -> bool:
+    """For what takes something back: of a class that is missing or unknown, too."""
+    codes = reading.profile.tables.visit_class.codes
+    return codes.get(pv1.text(2) or "", VisitClass.INPATIENT) is VisitClass.INPATIENT
 
 
 def discharge_cancelled(reading: Reading) -> Mapped:
@@ -106,8 +146,7 @@ def discharge_cancelled(reading: Reading) -> Mapped:
     there is none; that a patient was seen is never taken back."""
     patient_id = reading.patient_id(reading.message.need("PID"))
     stay, pv1 = encounter_id(reading, patient_id), reading.message.need("PV1")
-    codes = reading.profile.tables.visit_class.codes
-    if codes.get(pv1.text(2) or "", VisitClass.INPATIENT) is not VisitClass.INPATIENT:
+    if not _is_inpatient(reading, pv1):
         reading.note("visit_stands", pv1, 2, "no stay: a visit told as completed stays so")
     event = DischargeCancelled(
         encounter_id=stay,
@@ -116,6 +155,12 @@ def discharge_cancelled(reading: Reading) -> Mapped:
         cancelled_at=_happened(reading),
     )
     return Mapped((event,), patient_id, cancels=stay)
+
+
+def allergies(reading: Reading) -> Mapped:
+    """A60: nothing but the patient's allergies (IAM)."""
+    patient_id = reading.patient_id(reading.message.need("PID"))
+    return Mapped(tuple(clinical.recorded(reading, patient_id, _recorded(reading))), patient_id)
 
 
 def merged(reading: Reading) -> Mapped:
@@ -154,4 +199,5 @@ TRIGGERS: Final[Mapping[str, Callable[[Reading], Mapped]]] = {
     "A28": registered,
     "A31": updated,
     "A40": merged,
+    "A60": allergies,
 }

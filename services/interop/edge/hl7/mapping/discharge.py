@@ -7,31 +7,24 @@ HL7 an outpatient who goes home is "discharged" as well, and nobody should invit
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Final, TypeVar
 
 from libs.common.events import (
-    Attending,
-    Diagnosis,
-    DiagnosisUse,
     Disposition,
     EncounterDischarged,
     Event,
     Guardian,
     PatientSnapshot,
-    Procedure,
     VisitClass,
 )
 from services.interop.edge.hl7 import types
-from services.interop.edge.hl7.mapping import people
-from services.interop.edge.hl7.mapping.reading import Mapped, Reading, as_code, as_id, line
-from services.interop.edge.hl7.mapping.visit import class_of, completed, encounter_id
+from services.interop.edge.hl7.mapping import clinical, people
+from services.interop.edge.hl7.mapping.diagnoses import diagnoses
+from services.interop.edge.hl7.mapping.procedures import performed, procedures
+from services.interop.edge.hl7.mapping.reading import Mapped, Reading
+from services.interop.edge.hl7.mapping.visit import attending, class_of, completed, encounter_id
 from services.interop.edge.hl7.message import Segment
-from services.interop.edge.hl7.profile import OnUnknown
-from services.interop.edge.hl7.refused import ErrorCode
-from services.interop.edge.naming import as_icd10
 
 T = TypeVar("T")
 
@@ -48,19 +41,26 @@ def ended(reading: Reading) -> Mapped:
         return Mapped((), patient_id)
     evn, header = reading.message.first("EVN"), reading.message.header
     at = reading.moment(((pv1, 45), (evn, 6), (evn, 2), (header, 7)))
+    events: list[Event] = []
+    left_out: frozenset[str] = frozenset()
     if meant is VisitClass.INPATIENT:
         patient = people.person(reading, pid)
-        events: tuple[Event, ...] = (
-            _discharged(reading, pv1, patient, at),
-            completed(reading, patient_id, meant, at),
-        )
-        return Mapped(events, patient_id, left_out=patient.left_out)
-    events = (completed(reading, patient_id, meant, at),)
-    code = pv1.text(36)
-    table = reading.profile.tables.disposition
-    if people.has_died(reading, pid) or table.codes.get(code or "") is Disposition.DECEASED:
-        events += (people.death(reading, pid, patient_id),)
-    return Mapped(events, patient_id)
+        events.append(_discharged(reading, pv1, patient, at))
+        left_out = patient.left_out
+    elif _died(reading, pid, pv1):
+        events.append(people.death(reading, pid, patient_id))
+    events += (
+        completed(reading, patient_id, meant, at),
+        *performed(reading, patient_id),
+        *clinical.recorded(reading, patient_id, at),
+    )
+    return Mapped(tuple(events), patient_id, left_out=left_out)
+
+
+def _died(reading: Reading, pid: Segment, pv1: Segment) -> bool:
+    codes = reading.profile.tables.disposition.codes
+    died = codes.get(pv1.text(36) or "") is Disposition.DECEASED
+    return died or people.has_died(reading, pid)
 
 
 def _discharged(
@@ -86,8 +86,8 @@ def _discharged(
         guardians=tuple(guardians[:_MOST_GUARDIANS]),
         department=reading.need_department(),
         diagnoses=_first(reading, pv1, list(diagnoses(reading)), "diagnoses"),
-        procedures=_first(reading, pv1, list(_procedures(reading)), "procedures"),
-        attending=_attending(reading, pv1),
+        procedures=_first(reading, pv1, [p for _, p in procedures(reading)], "procedures"),
+        attending=attending(reading, pv1),
         admitted_at=types.moment(pv1, 44, reading.zone),
         discharged_at=at,
         disposition=_disposition(reading, pv1, deceased=patient.deceased),
@@ -106,71 +106,6 @@ def _disposition(reading: Reading, pv1: Segment, *, deceased: bool) -> Dispositi
         raise pv1.missing(36)
     reading.note("defaulted", pv1, 36, "no disposition: the profile's default")
     return default
-
-
-def _attending(reading: Reading, pv1: Segment) -> Attending | None:
-    id = pv1.text(7)
-    if id is None:
-        return None
-    name = line(types.person_name(pv1.values(7)[:1], first=2))
-    return Attending(practitioner_id=as_id(id, pv1, 7), name=name)
-
-
-def diagnoses(reading: Reading) -> Iterator[Diagnosis]:
-    """DG1 in ICD-10, or by the profile's table; anything else is left out with a note."""
-    counted: Counter[DiagnosisUse] = Counter()
-    for dg1 in reading.message.all("DG1"):
-        if dg1.text(21) == "D":  # DG1-21: this diagnosis is deleted
-            continue
-        code = _icd10(reading, dg1)
-        if code is None:
-            continue
-        use, kind = DiagnosisUse.DISCHARGE, dg1.text(6)
-        if kind is not None:
-            table = reading.profile.tables.diagnosis_use
-            use = reading.meaning(table, kind, (dg1, 6), DiagnosisUse.OTHER, "diagnosis type")
-        counted[use] += 1
-        told = types.number_of(dg1.text(15) or "")
-        rank = int(told) if told is not None and 1 <= told <= 99 else min(counted[use], 99)
-        text = line(dg1.text(3, 2) or dg1.text(4))
-        yield Diagnosis(code=code, display=text, use=use, rank=rank)
-
-
-def _icd10(reading: Reading, dg1: Segment) -> str | None:
-    systems, table = reading.profile.systems, reading.profile.tables.diagnosis
-    codings = list(types.codings(dg1.value(3)))
-    absent = dg1.text(2) or systems.diagnosis_if_absent
-    for coded in codings:
-        system = (coded.system or absent).upper()
-        if system in systems.icd10 and (found := as_icd10(coded.code)):
-            return found
-        mapped = table.codes.get(f"{system}|{coded.code}")
-        if mapped is not None:
-            return mapped
-    text = "neither ICD-10 nor in the profile's table: left out" if codings else "no code"
-    if codings and table.unknown is OnUnknown.REFUSE:
-        raise dg1.refused(3, ErrorCode.TABLE_VALUE_NOT_FOUND, text)
-    reading.note("diagnosis_left_out", dg1, 3, text)
-    return None
-
-
-def _procedures(reading: Reading) -> Iterator[Procedure]:
-    systems = reading.profile.systems
-    for pr1 in reading.message.all("PR1"):
-        coded = next(types.codings(pr1.value(3)), None)
-        if coded is None:
-            reading.note("procedure_left_out", pr1, 3, "no code")
-            continue
-        system = coded.system or pr1.text(2)
-        name = systems.procedure_if_absent
-        if system is not None:
-            name = systems.procedures.get(system.upper()) or as_code(system, pr1, 3)
-        yield Procedure(
-            code=as_code(coded.code, pr1, 3),
-            system=name,
-            display=line(coded.text or pr1.text(4)),
-            performed_at=types.moment(pr1, 5, reading.zone),
-        )
 
 
 def _first(reading: Reading, pv1: Segment, found: list[T], what: str) -> tuple[T, ...]:

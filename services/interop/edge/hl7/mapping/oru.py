@@ -72,15 +72,15 @@ def _report(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> E
         reading.note("not_used", obr, 25, f"{status}: no result yet, no event")
         return None
     kind = _kind(reading, obr)
-    observations, conclusion = found.told(reading, obr, kind)
+    observations, conclusion = found.told(reading, obr, narrative=kind in results.NARRATIVE)
     department = reading.department()
-    orderer = _orderer(reading, obr)
+    orderer = orderer_of(reading, obr)
     made = ReportCorrected if status in CORRECTED else ReportReady
     event = made(
         report_id=report_id,
         patient_id=patient_id,
         kind=kind,
-        code=_code(reading, obr),
+        code=code_of(reading, obr),
         title=line(types.coded_text(obr.value(4))) or obr.need(4),
         status=status,
         critical=found.critical,
@@ -130,7 +130,7 @@ def _report_id(reading: Reading, group: Group) -> str:
     return numbered(obr, number, obr.need(4), specimen, prefix=rule.id_prefix)
 
 
-def _code(reading: Reading, obr: Segment) -> str:
+def code_of(reading: Reading, obr: Segment) -> str:
     """LOINC if the sender gives it, else its own."""
     codings = list(types.codings(obr.value(4)))
     if not codings:
@@ -152,7 +152,7 @@ def _kind(reading: Reading, obr: Segment) -> ReportKind:
     return default
 
 
-def _orderer(reading: Reading, obr: Segment) -> str | None:
+def orderer_of(reading: Reading, obr: Segment) -> str | None:
     orc = reading.message.before(obr, "ORC", within="OBR")
     places: Iterable[tuple[Segment | None, int]] = ((obr, 16), (orc, 12))
     for segment, number in places:

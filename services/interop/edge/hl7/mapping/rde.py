@@ -18,7 +18,7 @@ from libs.common.events import (
 )
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping import supply
-from services.interop.edge.hl7.mapping.discharge import diagnoses
+from services.interop.edge.hl7.mapping.diagnoses import diagnoses
 from services.interop.edge.hl7.mapping.oru import the_patient
 from services.interop.edge.hl7.mapping.reading import (
     Distinct,

@@ -80,8 +80,10 @@ class Reading:
     contents: dict[str, bytes] = field(default_factory=dict)
 
     def note(self, code: str, segment: Segment, number: int, text: str) -> None:
-        if len(self.notes) < _MOST_NOTES:
-            self.notes.append(Note(code, segment.name, segment.sequence, number, text))
+        found = Note(code, segment.name, segment.sequence, number, text)
+        # What two events are read from is noted once.
+        if len(self.notes) < _MOST_NOTES and found not in self.notes:
+            self.notes.append(found)
 
     def meaning(
         self, table: Table[T], code: str, place: tuple[Segment, int], unknown: T, name: str
@@ -174,6 +176,13 @@ class Reading:
             return _department(passed)
         return _department(self.meaning(table, known[1], (visit, known[0]), passed, "department"))
 
+    def department_if_known(self) -> Department | None:
+        """The same, for a message that is taken without one."""
+        try:
+            return self.department()
+        except Refused:
+            return None
+
     def need_department(self) -> Department:
         found = self.department()
         if found is None:
@@ -210,14 +219,17 @@ def as_code(text: str, segment: Segment, number: int) -> str:
     return found
 
 
-def numbered(segment: Segment, number: int, *content: str | None, prefix: str = "") -> str:
-    """The order number (EI) in a field as an id, with its namespace if it has one and what
-    else of the content tells apart what senders give one number. Never the position: another
-    message, with less or more in it, must find the same thing by the same id."""
-    namespace = segment.text(number, 2)
-    order = naming.id_part(segment.need(number)) + (
-        f"@{naming.id_part(namespace)}" if namespace else ""
-    )
+def numbered(
+    segment: Segment, number: int, *content: str | None, prefix: str = "", repetition: int = 0
+) -> str:
+    """The order number (EI) in a field (in its ``repetition``) as an id, with its namespace if
+    it has one and what else of the content tells apart what senders give one number. Never the
+    position: another message, with less or more in it, must find the same thing by the same id."""
+    value = next(iter(segment.values(number)[repetition:]), segment.value(number))
+    namespace, order = value.text(2), value.text(1)
+    if order is None:
+        raise segment.missing(number)
+    order = naming.id_part(order) + (f"@{naming.id_part(namespace)}" if namespace else "")
     parts = [order, *(naming.id_part(c) for c in content if c)]
     return _checked(naming.id_text(prefix) + ":".join(parts), segment, number)
 

@@ -109,17 +109,16 @@ class Results:
     documents: list[Segment] = field(default_factory=list)
 
     def told(
-        self, reading: Reading, obr: Segment, kind: ReportKind
+        self, reading: Reading, obr: Segment, *, narrative: bool
     ) -> tuple[tuple[Observation, ...], str | None]:
-        """The lines for the event, and the finding in words."""
+        """The lines for the event, and the finding in words: all texts if it is ``narrative``,
+        else those that the profile names."""
         codes = reading.profile.reports.conclusion_codes
         observations: list[Observation] = []
         words: list[str] = []
         for one in self.lines:
             text = one.text() or ""
-            in_words = one.kind in TEXTS and (
-                kind in NARRATIVE or not codes.isdisjoint(one.codes())
-            )
+            in_words = one.kind in TEXTS and (narrative or not codes.isdisjoint(one.codes()))
             if in_words or len(text) > _MOST_VALUE:
                 words += [f"{_display(one.segment)}：{text}"] if text else []
                 continue

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from libs.common.decision import derived_id
-from libs.common.events import VisitClass, VisitCompleted
+from libs.common.events import Attending, VisitClass, VisitCompleted
 from services.interop.edge.hl7 import types
-from services.interop.edge.hl7.mapping.reading import Reading, as_id
+from services.interop.edge.hl7.mapping.reading import Reading, as_id, line
 from services.interop.edge.hl7.message import Segment
 
 
@@ -49,17 +49,25 @@ def class_of(reading: Reading, pv1: Segment) -> VisitClass | None:
     return default
 
 
+def attending(reading: Reading, pv1: Segment) -> Attending | None:
+    id = pv1.text(7)
+    if id is None:
+        return None
+    name = line(types.person_name(pv1.values(7)[:1], first=2))
+    return Attending(practitioner_id=as_id(id, pv1, 7), name=name)
+
+
 def completed(
     reading: Reading, patient_id: str, visit_class: VisitClass, at: datetime
 ) -> VisitCompleted:
     """That the patient was seen, at PV1's department by PV1's physician."""
     pv1 = reading.message.need("PV1")
-    physician = pv1.text(7)
+    physician = attending(reading, pv1)
     return VisitCompleted(
         visit_id=encounter_id(reading, patient_id),
         patient_id=patient_id,
         visit_class=visit_class,
         department=reading.need_department(),
-        practitioner_id=as_id(physician, pv1, 7) if physician else None,
+        practitioner_id=physician.practitioner_id if physician else None,
         occurred_at=at,
     )
