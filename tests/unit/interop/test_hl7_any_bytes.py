@@ -57,3 +57,24 @@ def test_a_message_of_many_parts_is_read_in_time_that_grows_with_its_size(filler
     body = filler * (1_000_000 // len(filler))
     sent = raw("ORU^R01", "PID|1||7^^^^MR", "OBR|1|1|1|x^y^L", f"OBX|1|TX|a||{body}")
     outcome(sent)  # the test's time limit is the assertion
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "filler", "after"),
+    [
+        ("SIU^S12", "SCH|1|2\r", "AIS|1||a^b\rTQ1|1||||||20261120\rNTE|1||x|PI\r", ""),
+        ("SIU^S12", "SCH|1|2|||||||||||||||||||||||||", "7^H~", "\rAIS|1||a^b\r"),
+        ("SIU^S15", "SCH|1|2|||||||||||||||||||||||||", "7^H~", ""),
+        ("SIU^S12", "SCH|1|2\r", "AIS|1||a^b\rAIL|1||c\r", ""),
+        ("ORM^O01", "ORC|NW|1\r", "OBR|1|||a^b\rTQ1|1||||||20261120\r", ""),
+        ("ORM^O01", "", "ORC|NW|1\rOBR|1|||a^b\r", ""),
+        ("ADT^A03", "PV1|1|O|X||||||||||||||||V1\r", "PR1|1||a^b|c|20261101\r", ""),
+        ("ADT^A03", "PV1|1|O|X\r", "DG1|1||I10\rAL1|1|DA|a^b\rIAM|1|DA|c|d|e|A\r", ""),
+        ("MDM^T02", "TXA|1|DS||||2026||||||D1|||||AU\r", "OBX|1|ED|a||^a^b^Base64^YQ==\r", ""),
+    ],
+)
+def test_so_is_one_of_each_family_of_messages(
+    kind: str, before: str, filler: str, after: str
+) -> None:
+    many = filler * (1_000_000 // len(filler))
+    outcome(raw(kind, "PID|1||7^^^^MR", before + many + after))

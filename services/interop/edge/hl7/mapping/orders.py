@@ -131,16 +131,13 @@ def _exam_id(reading: Reading, orc: Segment, obr: Segment, ids: Distinct) -> str
 
 def _times(reading: Reading, group: Group, obr: Segment) -> tuple[datetime | None, datetime | None]:
     """When it begins and ends: TQ1, OBR-36, or the old OBR-27 (quantity/timing)."""
-    begin = types.moment(obr, 36, reading.zone)
-    for tq1 in group.all("TQ1"):
+    begin, end = types.moment(obr, 36, reading.zone), None
+    if (tq1 := group.first("TQ1")) is not None:
         begin = begin or types.moment(tq1, 7, reading.zone)
         end = types.moment(tq1, 8, reading.zone)
-        if begin and end and end > begin:
-            return begin, end
-    old = obr.text(27, 4)
-    if begin is None and old is not None:
+    if begin is None and (old := obr.text(27, 4)) is not None:
         begin = types.moment_of(old, reading.zone, obr, 27)
-    return begin, None
+    return begin, end if begin and end and end > begin else None
 
 
 TRIGGERS: Final[Mapping[str, Callable[[Reading], Mapped]]] = {"O01": ordered}

@@ -220,13 +220,17 @@ def as_code(text: str, segment: Segment, number: int) -> str:
 
 
 def numbered(
-    segment: Segment, number: int, *content: str | None, prefix: str = "", repetition: int = 0
+    segment: Segment,
+    number: int,
+    *content: str | None,
+    prefix: str = "",
+    value: Value | None = None,
 ) -> str:
-    """The order number (EI) in a field (in its ``repetition``) as an id, with its namespace if
+    """The order number (EI) in a field (or a ``value`` of it) as an id, with its namespace if
     it has one and what else of the content tells apart what senders give one number. Never the
     position: another message, with less or more in it, must find the same thing by the same id."""
-    value = next(iter(segment.values(number)[repetition:]), segment.value(number))
-    namespace, order = value.text(2), value.text(1)
+    found = value or segment.value(number)
+    namespace, order = found.text(2), found.text(1)
     if order is None:
         raise segment.missing(number)
     order = naming.id_part(order) + (f"@{naming.id_part(namespace)}" if namespace else "")

@@ -151,7 +151,7 @@ def _services(reading: Reading, sch: Segment) -> Iterator[_Service]:
             continue
         code = ais.text(3) if ais is not None else None
         if n < len(orders):
-            id = numbered(sch, number, None if enough else code, repetition=n)
+            id = numbered(sch, number, None if enough else code, value=orders[n])
         else:
             own = 2 if sch.text(2) else 1
             id = numbered(sch, own, code if n else None, prefix=_PREFIX)
@@ -205,9 +205,8 @@ def _times(
         begin = types.moment(ais, 4, zone)
         length = _length(ais.text(7), ais.text(8))
     end = begin + length if begin is not None and length is not None else None
-    for tq1 in reading.message.all("TQ1"):
-        if begin is None:
-            begin, end = types.moment(tq1, 7, zone), types.moment(tq1, 8, zone)
+    if begin is None and (tq1 := reading.message.first("TQ1")) is not None:
+        begin, end = types.moment(tq1, 7, zone), types.moment(tq1, 8, zone)
     if begin is None and (old := sch.text(11, 4)) is not None:
         begin = types.moment_of(old, zone, sch, 11)
     return begin, end if begin and end and end > begin else None

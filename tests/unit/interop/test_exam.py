@@ -1,0 +1,136 @@
+"""Are an order and its appointment one examination, whatever each of them leaves out?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from libs.common.events import (
+    AllergyRecorded,
+    ConditionRecorded,
+    Event,
+    ExamCancelled,
+    ExamRescheduled,
+    ExamScheduled,
+    ReportKind,
+)
+from services.interop.domain.receipt import Receipt, Received
+from services.interop.handlers import HANDLERS, RECEIVE
+from services.interop.store import COLLECTIONS
+from tests.support.rules import Case
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+AT = NOW + 24 * HOUR
+
+
+def case() -> Case:
+    return Case(HANDLERS, collections=COLLECTIONS, now=NOW)
+
+
+def send(c: Case, *events: Event) -> None:
+    n = len(c.docs(Receipt))
+    data = Received(
+        sender="HIS|LX", control_id=str(n), type="X", raw=b"%d" % n, patient_id="p1", events=events
+    )
+    c.command(RECEIVE, data, source="/mllp")
+
+
+ORDER = ExamScheduled(
+    exam_id="e1",
+    patient_id="p1",
+    kind=ReportKind.IMAGING,
+    code="24627-2",
+    title="胸部CT",
+    ordering_practitioner_id="d-9",
+    encounter_id="V1",
+    scheduled_at=NOW - 10 * HOUR,
+)
+APPOINTMENT = ExamScheduled(
+    exam_id="e1",
+    patient_id="p1",
+    kind=ReportKind.OTHER,
+    code="CT1",
+    title="CT",
+    starts_at=AT,
+    ends_at=AT + HOUR,
+    location="3号机房",
+    scheduled_at=NOW - 9 * HOUR,
+)
+
+
+def last(c: Case) -> ExamScheduled:
+    found = c.emitted[-1].data
+    assert isinstance(found, ExamScheduled)
+    return found
+
+
+def test_an_appointment_has_what_its_order_said() -> None:
+    c = case()
+    send(c, ORDER)
+    send(c, APPOINTMENT)
+    told = last(c)
+    assert (told.kind, told.ordering_practitioner_id) == (ReportKind.IMAGING, "d-9")
+    assert (told.encounter_id, told.starts_at, told.location) == ("V1", AT, "3号机房")
+
+
+def test_a_changed_order_costs_an_examination_neither_its_time_nor_its_place() -> None:
+    c = case()
+    send(c, ORDER)
+    send(c, APPOINTMENT)
+    send(c, ORDER.model_copy(update={"scheduled_at": NOW - HOUR}))
+    assert (last(c).starts_at, last(c).location) == (AT, "3号机房")
+
+
+def test_another_time_has_no_end_and_place_of_the_old_one() -> None:
+    c = case()
+    send(c, APPOINTMENT)
+    moved = {"starts_at": AT + 24 * HOUR, "ends_at": None, "location": None}
+    send(c, APPOINTMENT.model_copy(update={**moved, "scheduled_at": NOW - HOUR}))
+    assert (last(c).starts_at, last(c).ends_at, last(c).location) == (AT + 24 * HOUR, None, None)
+
+
+def test_a_cancelled_time_does_not_come_back_with_the_next_order() -> None:
+    c = case()
+    send(c, ORDER)
+    send(c, APPOINTMENT)
+    send(c, ExamCancelled(exam_id="e1", patient_id="p1", cancelled_at=NOW - 2 * HOUR))
+    send(c, ORDER.model_copy(update={"scheduled_at": NOW - HOUR}))
+    assert (last(c).starts_at, last(c).ordering_practitioner_id) == (None, "d-9")
+
+
+def test_an_older_message_is_told_as_it_is_and_changes_nothing() -> None:
+    c = case()
+    send(c, APPOINTMENT)
+    send(c, ExamCancelled(exam_id="e1", patient_id="p1", cancelled_at=NOW - 20 * HOUR))
+    send(c, ORDER)
+    assert last(c).starts_at is None, "stale by its own time"
+    send(c, ORDER.model_copy(update={"scheduled_at": NOW - HOUR}))
+    assert last(c).starts_at == AT
+
+
+def test_two_plans_of_one_message_are_two_examinations_in_their_patients_order() -> None:
+    c = case()
+    send(c, ORDER, APPOINTMENT.model_copy(update={"exam_id": "e2"}))
+    assert [(e.subject, e.sequence) for e in c.emitted] == [("e1", 1), ("e2", 2)]
+    assert last(c).kind is ReportKind.OTHER
+    send(c, ExamRescheduled(**APPOINTMENT.model_dump()))
+    assert c.emitted[-1].data.kind is ReportKind.IMAGING  # type: ignore[attr-defined]
+
+
+CONDITION = ConditionRecorded(
+    condition_id="c1", patient_id="p1", code="I10", recorded_at=NOW - 3 * HOUR
+)
+ALLERGY = AllergyRecorded(allergy_id="a1", patient_id="p1", display="青霉素", recorded_at=NOW)
+
+
+def test_a_condition_or_allergy_that_is_repeated_is_told_once_and_a_change_again() -> None:
+    c = case()
+    for hours in (3, 2, 1):
+        at = {"recorded_at": NOW - hours * HOUR}
+        send(c, CONDITION.model_copy(update=at), ALLERGY.model_copy(update=at))
+    assert [type(e.data) for e in c.emitted] == [ConditionRecorded, AllergyRecorded]
+    send(c, CONDITION.model_copy(update={"display": "高血压", "recorded_at": NOW}), ALLERGY)
+    assert [type(e.data) for e in c.emitted[2:]] == [ConditionRecorded]
+    other = CONDITION.model_copy(update={"condition_id": "c2"})
+    send(c, other)
+    assert len(c.emitted) == 4
