@@ -329,7 +329,9 @@ def _told(input: Input, state: State, changes: dict[str, Document], notes: list[
                 notes.append("no_discharge_to_cancel")
         elif isinstance(mapped, ExamEvent):
             id = mapped.exam_id
-            exam = state.get(Exam, id) or Exam(id=id, hospital=input.hospital)
+            exam = changes.get(f"exam/{id}") or state.get(Exam, id)
+            assert exam is None or isinstance(exam, Exam)
+            exam = exam or Exam(id=id, hospital=input.hospital)
             event, changes[f"exam/{id}"] = planned(exam, mapped)
             events = [event]
         for event in events:

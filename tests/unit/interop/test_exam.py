@@ -73,6 +73,12 @@ def test_an_appointment_has_what_its_order_said() -> None:
     assert (told.encounter_id, told.starts_at, told.location) == ("V1", AT, "3号机房")
 
 
+def test_order_and_appointment_may_come_in_one_message() -> None:
+    c = case()
+    send(c, ORDER, APPOINTMENT)
+    assert (last(c).kind, last(c).starts_at) == (ReportKind.IMAGING, AT)
+
+
 def test_a_changed_order_costs_an_examination_neither_its_time_nor_its_place() -> None:
     c = case()
     send(c, ORDER)
