@@ -23,7 +23,8 @@ def test_each_message_of_our_corpus_has_a_line_with_its_events_or_its_refusal(
     assert said["adt-a03-other-separators.hl7"].startswith("AA  hospital.encounter.discharged.v1")
     refused = "AR  refused at PV1-36 (1), 103: unknown disposition code 77"
     assert said["adt-a03-unknown-disposition.hl7"] == refused
-    assert said["siu-s12.hl7"].startswith("AA  no event; not_used MSH-9")
+    assert said["siu-s12.hl7"].startswith("AA  no event; not_used SCH-25")
+    assert said["siu-s13-moved.hl7"] == "AA  hospital.exam.rescheduled.v1"
 
 
 def test_messages_in_one_file_go_one_by_one_and_what_says_nothing_is_looked_for(
