@@ -18,6 +18,7 @@ from services.interop.api import (
     documents,
     events,
     fhir,
+    fhir_subscriptions,
     gaps,
     messages,
     reprocessing,
@@ -32,6 +33,7 @@ from services.interop.domain.publishing import Publish
 from services.interop.domain.receipt import OUTDATED
 from services.interop.domain.subscription import Figures, Format
 from services.interop.edge.connection import Limits
+from services.interop.edge.fhir_out.notifications import Notifications
 from services.interop.edge.hl7.profiles import PolicyError, load_senders
 from services.interop.edge.mllp import MllpServer
 from services.interop.edge.partners import load_partners
@@ -46,7 +48,16 @@ from services.interop.settings import Settings
 from services.interop.store import COLLECTIONS, DeliveryWork, lives
 
 #: Where its routes are, each part with its own table of who may call them.
-ROUTES: Final = (messages, reprocessing, events, documents, fhir, subscriptions, gaps)
+ROUTES: Final = (
+    messages,
+    reprocessing,
+    events,
+    documents,
+    fhir,
+    fhir_subscriptions,
+    subscriptions,
+    gaps,
+)
 
 #: Seconds for the messages in flight when it stops; less than the runtime gives its parts.
 STOP: Final = 3.0
@@ -88,12 +99,15 @@ def sending_of(runtime: Runtime) -> Sending:
     calling = Calling(
         client, ports.clock, calls=settings.webhook_calls, seconds=settings.webhook_timeout * 2
     )
-    cloudevents = CloudEvents()
     means = Means(
         work=DeliveryWork(runtime.database),
         calling=calling,
         decides=commands,
-        messages={Format.CLOUDEVENTS: cloudevents},
+        messages={
+            Format.CLOUDEVENTS: CloudEvents(),
+            Format.FHIR_ID_ONLY: Notifications(full=False),
+            Format.FHIR_FULL_RESOURCE: Notifications(full=True),
+        },
         partners=runtime.policy.partners,
         ports=ports,
         tracer=runtime.tracer,

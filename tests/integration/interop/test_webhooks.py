@@ -491,3 +491,38 @@ async def test_another_replica_goes_on_where_one_has_stopped(
             await all_delivered(service, created["id"], 40)
         first = list({e["id"]: e["deliverynumber"] for e in reversed(events_of(receiver))}.values())
         assert sorted(first) == list(range(1, 41))
+
+
+@pytest.mark.parametrize("format", ["fhir-id-only", "fhir-full-resource"])
+async def test_a_fhir_receiver_is_greeted_notified_and_asks_for_what_it_lacks(
+    interop: Running, receiver: WebhookReceiver, format: str
+) -> None:
+    created = await subscribed(interop, receiver, format=format)
+    await interop.publish(released("p1", 1), released("p2", 1))
+
+    async def notified() -> bool:
+        return len(receiver.received) == 3
+
+    await until(notified)
+    bundles = [json.loads(r.body) for r in receiver.received]
+    kinds = [b["entry"][0]["resource"]["parameter"][3]["valueCode"] for b in bundles]
+    assert kinds == ["handshake", "event-notification", "event-notification"]
+    assert all(r.headers["content-type"] == "application/fhir+json" for r in receiver.received)
+    assert all(verified(r, created["secret"]) for r in receiver.received)
+    assert ("resource" in bundles[1]["entry"][1]) is (format == "fhir-full-resource")
+    path = f"/fhir/Subscription/{created['id']}"
+    async with app(interop) as client, app(interop, "other") as other:
+        status = await client.get(f"{path}/$status")
+        told = status.json()["entry"][0]["resource"]["parameter"]
+        assert {"name": "events-since-subscription-start", "valueString": "2"} in told
+        asked: dict[str, str | int] = {"eventsSinceNumber": 2, "content": "full-resource"}
+        for method in ("GET", "POST"):
+            answer = await client.request(method, f"{path}/$events", params=asked)
+            assert answer.headers["content-type"].startswith("application/fhir+json")
+            (_, entry) = answer.json()["entry"]
+            assert entry["resource"]["subject"]["reference"] in ("Patient/p1", "Patient/p2")
+        nothing = await other.get(f"{path}/$events")
+        assert nothing.status_code == 404
+        assert nothing.json()["resourceType"] == "OperationOutcome"
+    reads = await interop.database.find_rows(interop.database.raw("audit"), {})
+    assert len(reads) == 2, "each read of a patient's resource is recorded"

@@ -1,0 +1,95 @@
+"""How does a receiver of FHIR notifications ask for a subscription's status and events?
+
+The operations ``$status`` and ``$events`` of the R4 backport, for the subscriptions of
+``/v1/subscriptions`` whatever their format.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from libs.common.auth import Role
+from libs.common.http.access import Access, Caller
+from libs.common.http.reads import Reads
+from services.interop.api.gaps import MOST, recorded
+from services.interop.api.subscriptions import Store, Theirs, policy_of
+from services.interop.edge.fhir_out.notifications import (
+    MEDIA_TYPE,
+    is_full,
+    notification,
+    statuses,
+)
+
+router = APIRouter(prefix="/fhir/Subscription", tags=["fhir"])
+
+_WHO: Final = frozenset({Role.INTEGRATION})
+ACCESS: Access = {
+    (method, f"/fhir/Subscription/{{id}}/{operation}"): _WHO
+    for method in ("GET", "POST")
+    for operation in ("$status", "$events")
+}
+
+
+class Fhir(JSONResponse):
+    media_type = MEDIA_TYPE
+
+
+async def _status(found: Theirs) -> Fhir:
+    """The status as a search set with one ``Parameters``."""
+    subscription, agenda = found
+    return Fhir(statuses(subscription, agenda.number))
+
+
+async def _events(
+    request: Request,
+    found: Theirs,
+    caller: Caller,
+    store: Store,
+    reads: Reads,
+    since: Annotated[
+        int, Query(alias="eventsSinceNumber", ge=0, le=10**15, description="The first one.")
+    ] = 0,
+    until: Annotated[
+        int | None, Query(alias="eventsUntilNumber", ge=0, le=10**15, description="The last one.")
+    ] = None,
+    content: Annotated[
+        Literal["empty", "id-only", "full-resource"] | None,
+        Query(description="As the subscription, if absent."),
+    ] = None,
+) -> Fhir:
+    """Events from one number to another, at most 200: as one notification."""
+    subscription, agenda = found
+    rows = await store.events(subscription, since=max(since, 1) - 1, until=until, limit=MOST)
+    partner = policy_of(request).partners.of(caller.actor.person, caller.hospital)
+    told = [d for d in rows if partner is not None and d.type in partner.types]
+    full = is_full(subscription) if content is None else content == "full-resource"
+    if full:
+        await recorded(told, reads)
+    now = request.app.state.ports.clock.now()
+    whole = notification(
+        subscription,
+        "query-event",
+        agenda.number,
+        now,
+        () if content == "empty" else told,
+        full=full,
+    )
+    return Fhir(whole)
+
+
+_ANSWER: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}
+}
+for _operation, _does in (("$status", _status), ("$events", _events)):
+    for _method in ("GET", "POST"):
+        router.add_api_route(
+            f"/{{id}}/{_operation}",
+            _does,
+            methods=[_method],
+            response_class=Fhir,
+            responses=_ANSWER,
+            name=f"{_method} {_operation}",
+        )
