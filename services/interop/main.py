@@ -28,7 +28,7 @@ from services.interop.api.listening import Listening
 from services.interop.api.policy import Policy
 from services.interop.domain.delivering import ENDED, RESTED
 from services.interop.domain.delivery import Agenda, Delivery
-from services.interop.domain.partners import READABLE, SUBSCRIBABLE
+from services.interop.domain.partners import READABLE
 from services.interop.domain.publishing import Publish
 from services.interop.domain.receipt import OUTDATED
 from services.interop.domain.subscription import Figures, Format
@@ -195,7 +195,7 @@ def new_spec() -> ServiceSpec:
     return ServiceSpec(
         name="interop",
         settings=Settings,
-        topics=sorted(SUBSCRIBABLE),
+        topics=sorted({event.TOPIC for event in READABLE.values()}),
         handlers=HANDLERS,
         collections=COLLECTIONS,
         routers=[part.router for part in ROUTES],

@@ -34,12 +34,21 @@ from libs.common.events import (
 )
 from tests.failure.journeys import discharge, prescription, registered, report
 from tests.support import topics
-from tests.support.examples import BODIES
+from tests.support.examples import BODIES, example
 from tests.support.platform import GROUPS, REPLICAS, Hospital, Platform, Raw, eventually
 
 N = 3  # a patient with the inbox alone
 PATIENT = f"p{N}"
 TWO_MB = 2 * 1024 * 1024
+
+
+#: On the topics of services that partners alone read.
+FOR_PARTNERS = (
+    "hospital.message.posted.v1/welcome",
+    "hospital.notification.sent.v1/email",
+    "hospital.refill.requested.v1/first",
+    "hospital.result.released.v1/corrected",
+)
 
 
 def linked(h: Hospital) -> GuardianLinked:
@@ -140,6 +149,7 @@ def events_of(h: Hospital) -> tuple[Event, ...]:
         request(h, "before"),
         joined(h),
         opened(h),
+        *(example(name) for name in FOR_PARTNERS),
     )
 
 
@@ -317,7 +327,8 @@ async def test_one_id_with_two_bodies_is_kept_aside_and_the_first_one_stands(
     await hospital.publish(other, first)
     await hospital.settled()
 
-    assert [x.reason for x in await hospital.letters()] == ["id_reused"]
+    letters = sorted((x.consumer, x.reason) for x in await hospital.letters())
+    assert letters == [(group, "id_reused") for group in sorted(readers("hospital.reports"))]
     [row] = await hospital.rows("reports", "reports")
     assert row["head"]["title"] == "一"
     told = await hospital.standing("reports.events")
