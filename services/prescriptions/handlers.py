@@ -16,6 +16,7 @@ from libs.common.events import (
     VisitCompleted,
 )
 from services.prescriptions.domain import (
+    case,
     doctor,
     ending,
     pharmacist,
@@ -50,10 +51,8 @@ HANDLERS: dict[str, Handler] = {
     MemberJoined.TYPE: Handler(MemberJoined, records.needs_care, records.decide_joined),
     # commands
     REQUEST: Handler(request.RefillRequest, request.needs_request, request.decide_request),
-    DOCTOR_DECISION: Handler(doctor.DoctorDecision, doctor.needs_decision, doctor.decide),
-    PHARMACIST_REVIEW: Handler(
-        pharmacist.PharmacistReview, pharmacist.needs_review, pharmacist.decide
-    ),
+    DOCTOR_DECISION: Handler(doctor.DoctorDecision, case.needs_decided, doctor.decide),
+    PHARMACIST_REVIEW: Handler(pharmacist.PharmacistReview, case.needs_decided, pharmacist.decide),
     CANCEL: Handler(ending.CancelRefill, ending.needs_cancel, ending.decide_cancel),
     # timers
     DEADLINE: Handler(ending.RefillDeadline, ending.needs_deadline, ending.decide_deadline),

@@ -10,6 +10,7 @@ from libs.common.decision import Actor
 from libs.common.events import RefillStage
 from libs.common.mongo import Collection, CollectionSpec, Database, Index
 from services.prescriptions.domain.accounts import account, account_id
+from services.prescriptions.domain.chart import Chart
 from services.prescriptions.domain.documents import (
     PatientCare,
     Prescription,
@@ -89,6 +90,11 @@ class Store:
         found = await self._accounts.load("id", [(care.hospital, id) for id in ids])
         by_id = {a.id: a for a in found}
         return {i: account(care, i, by_id.get)[0] for i in wanted}
+
+    async def chart(self, care: PatientCare) -> Chart:
+        """What the rules look at besides the prescription itself."""
+        ids = [(care.hospital, id) for id in sorted(ids_of(care))]
+        return Chart(await self._prescriptions.load("patient_id", ids))
 
     async def work_list(
         self, hospital: str, stage: RefillStage, theirs: Mapping[str, Any], after: Keyset | None,

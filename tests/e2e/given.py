@@ -9,7 +9,7 @@ from typing import Any
 from libs.common.devstack.day.cast import Caller, Casting, Patient, Person
 from libs.common.devstack.day.hearing import eventually
 from libs.common.devstack.day.plan import Outcome, Stay
-from libs.common.devstack.day.records import family
+from libs.common.devstack.day.records import family, request
 from libs.common.devstack.day.wire import Wire
 from libs.common.events import (
     EncounterDischarged,
@@ -163,7 +163,7 @@ class Story:
         expect: int = 201,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        body = {"prescription_id": rx or f"rx-{patient.id}", "patient_id": patient.id}
+        body = request(patient, rx)
         answer: dict[str, Any] = await self.wire.post(
             who, "prescriptions", "/v1/refills", body, expect=expect, headers=headers
         )

@@ -80,7 +80,7 @@ class His:
         )
 
     async def prescribes(self, patient: Patient, number: str) -> None:
-        at = stamp(self.story.ago(days=20))
+        at = stamp(self.story.ago(days=25))
         await self.sends(
             "RDE^O11",
             patient,
@@ -140,7 +140,7 @@ async def test_what_an_rde_prescribes_is_renewed(story: Story, wire: Wire) -> No
 
     (renewable,) = await story.may_ask(patient.caller, patient)
     asked = await story.asks(patient.caller, patient, renewable["prescription_id"])
-    await story.decides(CARDIOLOGIST, asked["id"], "approve")
+    await story.decides(CARDIOLOGIST, asked["id"], "approve", comment="血压平稳，长期用药")
     await story.decides(PHARMACISTS, asked["id"], "pass")
 
     told = await wire.hears(RefillEffective, refill_id=asked["id"])

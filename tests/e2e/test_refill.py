@@ -10,7 +10,7 @@ import pytest
 
 from libs.common.devstack.day.cast import PHARMACIST, STAFF, Patient
 from libs.common.devstack.day.hearing import eventually
-from libs.common.devstack.day.records import AMLODIPINE, prescription, visit
+from libs.common.devstack.day.records import AMLODIPINE, prescription, request, visit
 from libs.common.devstack.day.wire import Wire
 from libs.common.events import (
     Medication,
@@ -102,7 +102,7 @@ async def test_64_requests_at_once_never_give_more_than_three(story: Story, wire
     patient = await regular(story)
 
     async def ask() -> tuple[int, str]:
-        body = {"prescription_id": f"rx-{patient.id}", "patient_id": patient.id}
+        body = request(patient)
         answer = await wire.call(
             patient.caller, "POST", "prescriptions", "/v1/refills", body=body, expect=None
         )

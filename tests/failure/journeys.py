@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from libs.common.cloudevents import CloudEvent
+from libs.common.devstack.day.records import WELL
 from libs.common.events import (
     Department,
     Diagnosis,
@@ -105,8 +106,8 @@ def prescription(h: Hospital, n: int, **changes: Any) -> PrescriptionIssued:
         "patient_id": f"p{n}",
         "medication": Medication(code="C08CA01", name="氨氯地平片", ingredient_code="C08CA01"),
         "dosage": "口服，每日一次，每次一片",
-        "quantity": Quantity(value=28, unit="片"),
-        "days_supply": 28,
+        "quantity": Quantity(value=7, unit="片"),
+        "days_supply": 7,
         "prescriber_id": DOCTOR,
         "department": Department(code="CARDIO"),
         "issued_at": h.ports.clock.now() - timedelta(days=60),
@@ -281,7 +282,7 @@ class Refills:
 
     async def _ask(self, n: int, key: str) -> dict[str, Any]:
         """Ask, and with the same key once more: one answer."""
-        body = {"prescription_id": f"rx{n}", "patient_id": f"p{n}"}
+        body = {"prescription_id": f"rx{n}", "patient_id": f"p{n}", "declaration": WELL}
         headers = self.h.headers(f"p{n}", "patient")
         async with asyncio.timeout(PATIENCE):
             while True:

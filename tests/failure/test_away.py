@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
+from libs.common.devstack.day.records import WELL
 from libs.common.events import (
     InvitationAccepted,
     MessagePosted,
@@ -76,7 +77,7 @@ class People:
         return await self.h.call("GET", "reports", f"/v1/reports/r{n}", headers=self.as_(n))
 
     async def ask(self, n: int) -> httpx.Response:
-        body = {"prescription_id": f"rx{n}", "patient_id": f"p{n}"}
+        body = {"prescription_id": f"rx{n}", "patient_id": f"p{n}", "declaration": WELL}
         headers = self.as_(n)
         return await self.h.call(
             "POST", "prescriptions", "/v1/refills", headers=headers, body=body, key=f"ask{n}"

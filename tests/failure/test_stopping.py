@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
+from libs.common.devstack.day.records import WELL
 from tests.failure.journeys import discharge, prescription, registered
 from tests.support.platform import Hospital, Platform, eventually
 
@@ -87,7 +88,7 @@ class Callers:
             return
         asked = await http.post(
             f"{url}/v1/refills",
-            json={"prescription_id": f"rx{n}", "patient_id": f"p{n}"},
+            json={"prescription_id": f"rx{n}", "patient_id": f"p{n}", "declaration": WELL},
             headers={**headers, "Idempotency-Key": f"key{n}"},
         )
         self.answers[asked.status_code] += 1

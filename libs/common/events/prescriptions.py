@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime, Field, FiniteFloat
 
@@ -61,6 +61,12 @@ class PrescriptionIssued(Event):
     dosage: Prose = Field(description="How to take it, in words.")
     quantity: Quantity = Field(description="How much was prescribed.")
     days_supply: int = Field(ge=1, le=366, description="For how many days it lasts.")
+    assumed: tuple[Literal["quantity", "days_supply"], ...] = Field(
+        default=(),
+        max_length=2,
+        description="Which of the two nobody told: what stands there is the sender's usual figure,"
+        " and no rule rests on it.",
+    )
     prescriber_id: Id = Field(description="The practitioner who prescribed it.")
     department: Department = Field(description="The treating department.")
     authored_here: bool = Field(default=True, description="False: prescribed at another hospital.")

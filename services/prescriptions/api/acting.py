@@ -35,6 +35,10 @@ class DoctorDecisionBody(DoctorDecision):
         default=None,
         description="Days on which it may be dispensed; the policy's usual number if absent.",
     )
+    days_supply: Annotated[int, Field(ge=1, le=366), NotText] | None = Field(
+        default=None,
+        description="For how many days; needed where the prescription does not say.",
+    )
 
 
 @router.post("/refills", status_code=201, response_model=Receipt)
@@ -100,17 +104,16 @@ ACCESS: Access = {
 
 #: What no rule of the policy has words for.
 TEXTS: words.Texts = {
-    "patient_deceased": {
-        "zh-CN": "该患者的处方不能续开。",
-        "en": "This patient's prescriptions can't be renewed.",
-    },
-    "age_unknown": {
-        "zh-CN": "医院尚未传来该患者的档案，暂时不能由本人申请续方。请稍后再试，或咨询医院。",
-        "en": "The hospital has not sent this patient's record yet, so the patient can't ask for a"
-        " renewal. Please try again later, or ask the hospital.",
-    },
     "reason_missing": {
         "zh-CN": "请用 reason 说明原因。",
         "en": "Say why: give a reason.",
+    },
+    "days_supply_missing": {
+        "zh-CN": "原处方没有用量天数，请用 days_supply 填写本次开具的天数。",
+        "en": "The prescription does not say for how many days it lasts: give days_supply.",
+    },
+    "days_supply_fixed": {
+        "zh-CN": "续方的用量天数须与原处方一致（{days_supply} 天）。",
+        "en": "A renewal is for as many days as the prescription, {days_supply}.",
     },
 }

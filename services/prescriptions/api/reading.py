@@ -29,8 +29,15 @@ from services.prescriptions.api.acting import TEXTS
 from services.prescriptions.domain import doctor, pharmacist
 from services.prescriptions.domain.documents import PatientCare
 from services.prescriptions.domain.persons import ids_of, is_patient, may_act
-from services.prescriptions.domain.policy import RenewalPolicies, RenewalPolicy
-from services.prescriptions.domain.views import RefillView, Renewable, refill_view, renewable
+from services.prescriptions.domain.policy import Audience, RenewalPolicies, RenewalPolicy
+from services.prescriptions.domain.views import (
+    Declared,
+    Reader,
+    RefillView,
+    Renewable,
+    refill_view,
+    renewable,
+)
 from services.prescriptions.store import Store, of_doctor, of_pharmacist, waiting_for_doctor
 
 #: The FHIR type of what is read here.
@@ -66,7 +73,7 @@ async def read(
     if refill is None:
         raise Problem(404, Common.NOT_FOUND)
     actor = caller.actor
-    seen = doctor.may_see(refill, actor) or pharmacist.may_see(refill, actor)
+    seen = staff = doctor.may_see(refill, actor) or pharmacist.may_see(refill, actor)
     if not seen:
         care = await store.patient(caller.hospital, refill.patient_id)
         seen = await _is_theirs(request, caller, store, policy, care)
@@ -74,7 +81,8 @@ async def read(
         await reads.of(refill.patient_id, RESOURCE, id, outcome=Outcome.MINOR_FAILURE)
         raise Problem(404, Common.NOT_FOUND)
     await reads.of(refill.patient_id, RESOURCE, id)
-    body = refill_view(refill).model_dump(mode="json")
+    reader = _reader(request, "staff" if staff else "patient")
+    body = refill_view(refill, reader).model_dump(mode="json")
     return JSONResponse(body, headers={"ETag": etag(refill.version)})
 
 
@@ -98,7 +106,8 @@ async def of_patient(
         raise Problem(404, Common.NOT_FOUND)
     rows = await store.refills(care, staff, after, page.fetch)
     await reads.of(care.id, RESOURCE, *(r.id for r in rows[: page.limit]))
-    return page.of(rows, lambda r: (r.requested_at, r.id), refill_view)
+    reader = _reader(request, "patient" if theirs else "staff")
+    return page.of(rows, lambda r: (r.requested_at, r.id), lambda r: refill_view(r, reader))
 
 
 @router.get("/renewable", response_model=PageOf[Renewable])
@@ -119,7 +128,7 @@ async def may_be_renewed(
         raise Problem(404, Common.NOT_FOUND)
     rows = await store.prescriptions(care, after, page.fetch)
     ingredients = {r.order.medication.ingredient_code for r in rows if r.order is not None}
-    accounts = await store.accounts(care, ingredients)
+    accounts, chart = await store.accounts(care, ingredients), await store.chart(care)
     person = await store.patient(caller.hospital, caller.actor.person)
     await reads.of(care.id, RESOURCE, *(r.id for r in rows[: page.limit]))
     language = words.language(request.headers.get("accept-language"))
@@ -132,12 +141,21 @@ async def may_be_renewed(
     return page.of(
         rows,
         lambda r: (r.issued_at, r.id),
-        lambda r: renewable(r, care, accounts, now, policy, oneself=oneself, explain=explain),
+        lambda r: renewable(
+            r, care, accounts, chart, now, policy, oneself=oneself, explain=explain
+        ),
     )
+
+
+@router.get("/declaration", response_model=Declared)
+async def declaration(policy: Policy) -> Declared:
+    """The questions that a request for a renewal answers, with their texts in every language."""
+    return Declared.of(policy)
 
 
 @router.get("/work-lists/doctor", response_model=PageOf[RefillView])
 async def for_doctor(
+    request: Request,
     caller: Caller,
     store: Prescriptions,
     page: Paging,
@@ -146,11 +164,14 @@ async def for_doctor(
 ) -> Any:
     """What waits for me or a doctor of my departments, the oldest first."""
     theirs = waiting_for_doctor(caller.actor)
-    return await _waiting(RefillStage.DOCTOR, theirs, caller, store, page, reads, department)
+    return await _waiting(
+        request, RefillStage.DOCTOR, theirs, caller, store, page, reads, department
+    )
 
 
 @router.get("/work-lists/pharmacist", response_model=PageOf[RefillView])
 async def for_pharmacist(
+    request: Request,
     caller: Caller,
     store: Prescriptions,
     page: Paging,
@@ -158,10 +179,13 @@ async def for_pharmacist(
     department: DepartmentCode = None,
 ) -> Any:
     """What waits for a pharmacist, of all departments or of one, the oldest first."""
-    return await _waiting(RefillStage.PHARMACIST, {}, caller, store, page, reads, department)
+    return await _waiting(
+        request, RefillStage.PHARMACIST, {}, caller, store, page, reads, department
+    )
 
 
 async def _waiting(
+    request: Request,
     stage: RefillStage,
     theirs: Mapping[str, Any],
     caller: Principal,
@@ -177,7 +201,13 @@ async def _waiting(
     # Together, so that their records share one write.
     shown = rows[: page.limit]
     await asyncio.gather(*(reads.of(r.patient_id, RESOURCE, r.id) for r in shown))
-    return page.of(rows, lambda r: (r.waiting_since, r.id), refill_view)
+    reader = _reader(request, "staff")
+    return page.of(rows, lambda r: (r.waiting_since, r.id), lambda r: refill_view(r, reader))
+
+
+def _reader(request: Request, audience: Audience) -> Reader:
+    language = words.language(request.headers.get("accept-language"))
+    return Reader(request.app.state.runtime.policy, language, audience)
 
 
 async def _is_theirs(
@@ -205,6 +235,7 @@ ACCESS: Access = {
     ("GET", "/v1/refills"): _PATIENT_SIDE | _STAFF,
     ("GET", "/v1/refills/{id}"): _PATIENT_SIDE | _STAFF,
     ("GET", "/v1/renewable"): _PATIENT_SIDE,
+    ("GET", "/v1/declaration"): _PATIENT_SIDE | _STAFF,
     ("GET", "/v1/work-lists/doctor"): frozenset({Role.DOCTOR}),
     ("GET", "/v1/work-lists/pharmacist"): frozenset({Role.PHARMACIST}),
 }

@@ -9,7 +9,7 @@ of one ingredient share the account. A renewal's own prescription is no visit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import date, datetime
 
 from libs.common.decision import Document, Need, State
 from services.prescriptions.domain.documents import (
@@ -19,8 +19,8 @@ from services.prescriptions.domain.documents import (
     RenewalAccount,
     Visit,
 )
+from services.prescriptions.domain.parameters import RENEWALS_KEPT
 from services.prescriptions.domain.persons import ids_of, needs_patient, patient
-from services.prescriptions.domain.policy import RENEWALS_KEPT
 
 #: Departments whose newest visit is kept for a patient; more than a hospital has.
 VISITS_KEPT = 512
@@ -94,6 +94,21 @@ def with_visit(care: PatientCare, visit: Visit) -> PatientCare | None:
     return seen
 
 
+def with_asked(care: PatientCare, ingredients: Iterable[str], day: date) -> PatientCare:
+    """``care`` with what was asked for on ``day``; only the last day is kept.
+
+    What is then declined or taken back stays among it: it would have stood on the same
+    prescription.
+    """
+    if care.asked_on is not None and care.asked_on > day:
+        return care
+    before = care.asked if care.asked_on == day else ()
+    marked: PatientCare = care.but(
+        asked_on=day, asked=tuple(dict.fromkeys((*before, *ingredients)))
+    )
+    return marked
+
+
 def reserved(account: RenewalAccount, refill_id: str) -> RenewalAccount:
     taken: RenewalAccount = account.but(open=(*account.open, refill_id))
     return taken
@@ -106,7 +121,12 @@ def given_back(account: RenewalAccount, refill_id: str) -> RenewalAccount:
 
 def counted(account: RenewalAccount, refill: Refill, own: str, at: datetime) -> RenewalAccount:
     """The reserved place is used up by a renewal that is effective ``at``."""
-    renewal = Renewal(refill_id=refill.id, prescription_id=own, effective_at=at)
+    renewal = Renewal(
+        refill_id=refill.id,
+        prescription_id=own,
+        effective_at=at,
+        days_supply=refill.days_supply,
+    )
     full: RenewalAccount = given_back(account, refill.id).but(
         renewals=kept((*account.renewals, renewal))
     )

@@ -24,6 +24,7 @@ from libs.common.decision import (
 )
 from libs.common.events import Event
 from services.prescriptions.domain.accounts import account, needs_account
+from services.prescriptions.domain.chart import Chart, gather, needs_chart
 from services.prescriptions.domain.documents import (
     Action,
     PatientCare,
@@ -32,9 +33,10 @@ from services.prescriptions.domain.documents import (
     Refill,
     RenewalAccount,
 )
-from services.prescriptions.domain.eligibility import no_longer
+from services.prescriptions.domain.facts import Deciding, Outcome
 from services.prescriptions.domain.persons import is_patient, patient
 from services.prescriptions.domain.policy import RenewalPolicy
+from services.prescriptions.domain.rules import LASTING, evaluate, refusal
 from services.prescriptions.domain.steps import (
     Over,
     closed,
@@ -54,6 +56,14 @@ def needs_refill(state: State, hospital: str, refill_id: str) -> Iterator[Need]:
     if refill is not None:
         yield Need(Prescription, "id", refill.prescription_id)
         yield from needs_account(state, hospital, refill.patient_id, refill.ingredient_code)
+
+
+def needs_decided(input: Input, state: State) -> Iterator[Need]:
+    """What a doctor's or pharmacist's decision rests on."""
+    yield from needs_refill(state, input.hospital, input.subject)
+    refill = state.get(Refill, input.subject)
+    if refill is not None:
+        yield from needs_chart(state, input.hospital, refill.patient_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +98,39 @@ class Case:
             return self._refused(Reason.DEADLINE_PASSED, over)
         return None
 
-    def no_longer(self) -> Refusal | None:
-        """Why the renewal can't become effective any more; it is closed then."""
-        reason = no_longer(
-            self.refill, self.prescription, self.care, self.account, self.env.now, self.policy
-        )
+    def judged(
+        self, chart: Chart, deciding: Deciding, rules: frozenset[str]
+    ) -> tuple[tuple[Outcome, ...], Refusal | None]:
+        """What ``rules`` say of the act, and the refusal if one of them says no.
+
+        A no to the act leaves the renewal where it is; where the renewal itself can't become
+        effective any more it is closed.
+        """
+        refill, now, policy = self.refill, self.env.now, self.policy
+        facts = gather(
+            self.prescription or Prescription(
+                id=refill.prescription_id,
+                hospital=refill.hospital,
+                patient_id=refill.patient_id,
+                stopped_at=now,  # what is no longer known is not renewed
+            ),
+            refill.order,
+            self.care,
+            self.account,
+            chart,
+            today=policy.day(now),
+            oneself=False,
+            deciding=deciding,
+        )  # fmt: skip
+        outcomes = evaluate(facts, policy, now, rules)
+        reason = refusal(outcomes, policy, rules - LASTING)
+        if reason is not None:
+            return outcomes, refused(reason, policy)
+        reason = refusal(outcomes, policy)
         if reason is None:
-            return None
-        over = closed(self.refill, self.account, reason, self.env.now, self.policy)
-        return self._refused(reason, over)
+            return outcomes, None
+        over = closed(refill, self.account, reason, now, policy, outcomes)
+        return outcomes, self._refused(reason, over)
 
     def _refused(self, reason: Reason, over: Over) -> Refusal:
         refill, account, events = over

@@ -6,19 +6,21 @@ What a pharmacist has returned goes to the doctor who signed it and to nobody el
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from libs.common.decision import Actor, Answer, Common, Env, Input, Need, Refusal, State
+from libs.common.decision import Actor, Answer, Common, Env, Input, Refusal, State
 from libs.common.events import RefillDoctorApproved, RefillDoctorDeclined, Sensitive
-from libs.common.events.base import Word
+from libs.common.events.base import Id, Word
 from services.prescriptions.domain.accounts import given_back
-from services.prescriptions.domain.case import Case, needs_refill
+from services.prescriptions.domain.case import Case
+from services.prescriptions.domain.chart import Chart
 from services.prescriptions.domain.documents import Action, Reason, Refill, Status
-from services.prescriptions.domain.steps import moved, refused, which
+from services.prescriptions.domain.facts import Deciding, Outcome
+from services.prescriptions.domain.rules import APPROVING, DECLINING
+from services.prescriptions.domain.steps import moved, which
 
 ROLE = "doctor"
 
@@ -42,15 +44,23 @@ class DoctorDecision(BaseModel):
         le=366,
         description="Days on which it may be dispensed; the policy's usual number if absent.",
     )
+    days_supply: int | None = Field(
+        default=None,
+        ge=1,
+        le=366,
+        description="For how many days; needed where the prescription does not say.",
+    )
+    assessed: bool = Field(
+        default=False, description="The condition was assessed strictly, as a long supply needs."
+    )
+    patient_signature: Id | None = Field(
+        default=None, description="Where the patient's signature for a long supply is kept."
+    )
 
 
 def may_see(refill: Refill, actor: Actor) -> bool:
     theirs = refill.department_code in actor.departments
     return actor.has(ROLE) and (theirs or refill.order.prescriber_id == actor.person)
-
-
-def needs_decision(input: Input, state: State) -> Iterator[Need]:
-    return needs_refill(state, input.hospital, input.subject)
 
 
 def decide(input: Input, state: State, env: Env) -> Answer:
@@ -65,21 +75,35 @@ def decide(input: Input, state: State, env: Env) -> Answer:
     not_now = case.not_now(input, action)
     if not_now is not None:
         return not_now
-    if refill.status is Status.RETURNED and actor.person != refill.doctor_id:
-        return refused(Reason.NOT_THE_SIGNING_DOCTOR, case.policy)
-    if case.is_party(actor):
-        return refused(Reason.SEPARATION_OF_DUTIES, case.policy)
-    if action is Action.DECLINE:
-        return _declined(case, actor, decision, decision.reason)
-    validity = case.policy.rules.validity.parameters
-    if (decision.valid_days or 1) > validity.maximum_days:
-        return refused(Reason.VALIDITY_TOO_LONG, case.policy)
-    return case.no_longer() or _approved(
-        case, actor, decision, decision.valid_days or validity.usual_days
+    approves = action is Action.APPROVE
+    told, given = refill.order.days_supply, decision.days_supply
+    if approves and told is None and given is None:
+        return Refusal(Reason.DAYS_SUPPLY_MISSING)
+    if approves and told is not None and given not in (None, told):
+        return Refusal(Reason.DAYS_SUPPLY_FIXED, extra={"days_supply": told})
+    days = told or given
+    valid_days = decision.valid_days or case.policy.rules.validity.parameters.usual_days
+    deciding = Deciding(
+        is_party=case.is_party(actor),
+        is_anothers=refill.status is Status.RETURNED and actor.person != refill.doctor_id,
+        valid_days=valid_days,
+        days_supply=days,
+        noted=decision.comment is not None,
+        assessed=decision.assessed,
+        patient_signed=decision.patient_signature is not None,
     )
+    chart = Chart.of(state, case.care)
+    outcomes, no = case.judged(chart, deciding, APPROVING if approves else DECLINING)
+    if no is not None:
+        return no
+    if not approves or days is None:
+        return _declined(case, actor, decision, outcomes)
+    return _approved(case, actor, decision, outcomes, valid_days, days)
 
 
-def _declined(case: Case, actor: Actor, decision: DoctorDecision, reason: str | None) -> Answer:
+def _declined(
+    case: Case, actor: Actor, decision: DoctorDecision, outcomes: tuple[Outcome, ...]
+) -> Answer:
     refill = moved(
         case.refill,
         Action.DECLINE,
@@ -89,6 +113,7 @@ def _declined(case: Case, actor: Actor, decision: DoctorDecision, reason: str | 
         role=ROLE,
         reason=decision.reason,
         comment=decision.comment,
+        outcomes=outcomes,
         doctor_id=actor.person,
     )
     fact = RefillDoctorDeclined(
@@ -100,7 +125,14 @@ def _declined(case: Case, actor: Actor, decision: DoctorDecision, reason: str | 
     return case.done(refill, given_back(case.account, refill.id), fact)
 
 
-def _approved(case: Case, actor: Actor, decision: DoctorDecision, valid_days: int) -> Answer:
+def _approved(
+    case: Case,
+    actor: Actor,
+    decision: DoctorDecision,
+    outcomes: tuple[Outcome, ...],
+    valid_days: int,
+    days: int,
+) -> Answer:
     refill = moved(
         case.refill,
         Action.APPROVE,
@@ -110,15 +142,18 @@ def _approved(case: Case, actor: Actor, decision: DoctorDecision, valid_days: in
         role=ROLE,
         reason=decision.reason,
         comment=decision.comment,
+        outcomes=outcomes,
         doctor_id=actor.person,
         signed_at=case.env.now,
         valid_on=case.policy.day(case.env.now) + timedelta(days=valid_days - 1),
+        days_supply=days,
+        patient_signature=decision.patient_signature,
         pharmacist_id=None,
     )
     fact = RefillDoctorApproved(
         **which(refill),
         doctor_id=actor.person,
         decided_at=case.env.now,
-        days_supply=refill.order.days_supply,
+        days_supply=days,
     )
     return case.done(refill, case.account, fact)

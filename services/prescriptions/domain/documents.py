@@ -12,8 +12,6 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
 from libs.common.decision import Document
 from libs.common.events import (
     Department,
@@ -23,12 +21,7 @@ from libs.common.events import (
     RefillStage,
     Sensitive,
 )
-
-
-class Value(BaseModel):
-    """A part of a document."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+from services.prescriptions.domain.facts import Facts, Outcome, Value
 
 
 class Status(StrEnum):
@@ -104,6 +97,16 @@ class Reason(StrEnum):
     DEADLINE_PASSED = "deadline_passed"
     VALIDITY_TOO_LONG = "validity_too_long"
     REASON_MISSING = "reason_missing"
+    CHILD_TOO_YOUNG = "child_too_young"
+    TOO_EARLY = "too_early"
+    TOO_MANY_MEDICINES = "too_many_medicines"
+    SUPPLY_TOO_LONG = "supply_too_long"
+    SUPPLY_REASON_MISSING = "supply_reason_missing"
+    LONG_SUPPLY_CONDITIONS = "long_supply_conditions"
+    DECLARATION_MISSING = "declaration_missing"
+    SOMETHING_CHANGED = "something_changed"
+    DAYS_SUPPLY_MISSING = "days_supply_missing"
+    DAYS_SUPPLY_FIXED = "days_supply_fixed"
     # About what the hospital told:
     IN_THE_FUTURE = "in_the_future"
     ALREADY_MERGED = "already_merged"
@@ -146,6 +149,9 @@ class PatientCare(Document):
     aliases: tuple[str, ...] = ()
     links: tuple[Link, ...] = ()
     visits: tuple[Visit, ...] = ()
+    #: The ingredients whose renewal was accepted on one day, the last on which one was.
+    asked_on: date | None = None
+    asked: tuple[str, ...] = ()
 
 
 class Order(Value):
@@ -153,8 +159,9 @@ class Order(Value):
 
     medication: Medication
     dosage: Sensitive[str]
-    quantity: Quantity
-    days_supply: int
+    #: None: nobody told.
+    quantity: Quantity | None = None
+    days_supply: int | None = None
     prescriber_id: str
     department: Department
     authored_here: bool = True
@@ -181,6 +188,7 @@ class Renewal(Value):
     refill_id: str
     prescription_id: str  # the renewal's own
     effective_at: datetime
+    days_supply: int | None = None
 
 
 class RenewalAccount(Document):
@@ -210,6 +218,8 @@ class Step(Value):
     reason: str | None = None
     comment: Sensitive[str | None] = None
     policy: str
+    #: What each rule said that was asked at this step, in the policy's order.
+    outcomes: tuple[Outcome, ...] = ()
 
 
 class Refill(Document):
@@ -227,6 +237,8 @@ class Refill(Document):
     #: What is renewed, as it was when asked for: this is what doctor and pharmacist sign.
     order: Order
     status: Status
+    #: What the rules looked at when it was asked for.
+    facts: Facts | None = None
     #: With whom it lies and since when: the work lists go by these two.
     stage: RefillStage | None = None
     waiting_since: datetime | None = None
@@ -237,6 +249,9 @@ class Refill(Document):
     doctor_id: str | None = None
     signed_at: datetime | None = None
     valid_on: date | None = None
+    #: For how many days the doctor approved it.
+    days_supply: int | None = None
+    patient_signature: str | None = None
     pharmacist_id: str | None = None
     effective_at: datetime | None = None
     new_prescription_id: str | None = None

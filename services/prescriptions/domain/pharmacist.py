@@ -7,7 +7,6 @@ all of its departments.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,7 +17,6 @@ from libs.common.decision import (
     Common,
     Env,
     Input,
-    Need,
     Refusal,
     State,
     derived_id,
@@ -31,9 +29,12 @@ from libs.common.events import (
 )
 from libs.common.events.base import Word
 from services.prescriptions.domain.accounts import counted, given_back, used
-from services.prescriptions.domain.case import Case, needs_refill
+from services.prescriptions.domain.case import Case
+from services.prescriptions.domain.chart import Chart
 from services.prescriptions.domain.doctor import Comment
 from services.prescriptions.domain.documents import Action, Reason, Refill
+from services.prescriptions.domain.facts import Deciding, Outcome
+from services.prescriptions.domain.rules import PASSING, SENDING_BACK
 from services.prescriptions.domain.steps import moved, refused, which
 
 ROLE = "pharmacist"
@@ -57,10 +58,6 @@ def may_see(refill: Refill, actor: Actor) -> bool:
     return actor.has(ROLE) and refill.signed_at is not None
 
 
-def needs_review(input: Input, state: State) -> Iterator[Need]:
-    return needs_refill(state, input.hospital, input.subject)
-
-
 def decide(input: Input, state: State, env: Env) -> Answer:
     review: PharmacistReview = input.data
     refill, actor = state.get(Refill, input.subject), input.actor
@@ -74,14 +71,32 @@ def decide(input: Input, state: State, env: Env) -> Answer:
     if not_now is not None:
         return not_now
     doctor = refill.doctor_id
-    if doctor is None or actor.person == doctor or case.is_party(actor):
-        return refused(Reason.SEPARATION_OF_DUTIES, case.policy)
-    if action is Action.PASS:
-        return case.no_longer() or _effective(case, actor, doctor, review)
-    return _sent_back(case, actor, doctor, review, action)
+    passes = action is Action.PASS
+    deciding = Deciding(
+        is_party=case.is_party(actor),
+        has_signed=doctor is None or actor.person == doctor,
+        days_supply=refill.days_supply or refill.order.days_supply,
+    )
+    chart = Chart.of(state, case.care)
+    outcomes, no = case.judged(chart, deciding, PASSING if passes else SENDING_BACK)
+    if no is not None or doctor is None:
+        return no or refused(Reason.SEPARATION_OF_DUTIES, case.policy)
+    days = refill.days_supply or refill.order.days_supply
+    if days is None:
+        return Refusal(Reason.DAYS_SUPPLY_MISSING)
+    if passes:
+        return _effective(case, actor, doctor, review, outcomes, days)
+    return _sent_back(case, actor, doctor, review, action, outcomes)
 
 
-def _effective(case: Case, actor: Actor, doctor: str, review: PharmacistReview) -> Answer:
+def _effective(
+    case: Case,
+    actor: Actor,
+    doctor: str,
+    review: PharmacistReview,
+    outcomes: tuple[Outcome, ...],
+    days: int,
+) -> Answer:
     now = case.env.now
     number = used(case.account, case.care, case.refill.department_code) + 1
     own = derived_id("prescription", case.refill.hospital, case.refill.id)
@@ -93,9 +108,11 @@ def _effective(case: Case, actor: Actor, doctor: str, review: PharmacistReview) 
         by=actor,
         role=ROLE,
         comment=review.comment,
+        outcomes=outcomes,
         pharmacist_id=actor.person,
         effective_at=now,
         new_prescription_id=own,
+        days_supply=days,
         number=number,
         remaining=case.policy.rules.limit.parameters.renewals - number,
     )
@@ -105,7 +122,7 @@ def _effective(case: Case, actor: Actor, doctor: str, review: PharmacistReview) 
         new_prescription_id=own,
         doctor_id=doctor,
         pharmacist_id=actor.person,
-        days_supply=refill.order.days_supply,
+        days_supply=days,
         number=number,
         remaining=refill.remaining or 0,
         effective_at=now,
@@ -115,7 +132,12 @@ def _effective(case: Case, actor: Actor, doctor: str, review: PharmacistReview) 
 
 
 def _sent_back(
-    case: Case, actor: Actor, doctor: str, review: PharmacistReview, action: Action
+    case: Case,
+    actor: Actor,
+    doctor: str,
+    review: PharmacistReview,
+    action: Action,
+    outcomes: tuple[Outcome, ...],
 ) -> Answer:
     now, reason = case.env.now, review.reason or ""
     refill = moved(
@@ -127,6 +149,7 @@ def _sent_back(
         role=ROLE,
         reason=reason,
         comment=review.comment,
+        outcomes=outcomes,
         pharmacist_id=actor.person,
     )
     if action is Action.RETURN:

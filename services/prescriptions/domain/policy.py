@@ -15,53 +15,27 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from libs.common.events import LinkScope, VisitClass
+from services.prescriptions.domain.parameters import (
+    Authority,
+    Child,
+    Deadlines,
+    Declaration,
+    Early,
+    Language,
+    Limit,
+    LongSupply,
+    Medicines,
+    NeverClasses,
+    Parameters,
+    ReasonedSupply,
+    RestrictedList,
+    Supply,
+    Text,
+    Validity,
+    Window,
+)
 
-Language = Literal["zh-CN", "en"]
-
-#: An account keeps this many renewals, the newest; no limit may be above it.
-RENEWALS_KEPT = 64
-
-
-class Parameters(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Authority(Parameters):
-    scopes: frozenset[LinkScope] = Field(min_length=1, description="Links that suffice.")
-
-
-class Window(Parameters):
-    days: int = Field(ge=1, le=366, description="Calendar days since it was prescribed.")
-
-
-class AtcClass(Parameters):
-    atc: tuple[str, ...] = Field(min_length=1, description="ATC codes or beginnings of them.")
-
-
-class NeverClasses(Parameters):
-    classes: Mapping[str, AtcClass]
-
-
-class RestrictedList(Parameters):
-    atc: tuple[str, ...] = Field(min_length=1, description="ATC codes or beginnings of them.")
-
-
-class Limit(Parameters):
-    renewals: int = Field(ge=1, le=RENEWALS_KEPT, description="Since the last visit in person.")
-    visit_classes: frozenset[VisitClass] = Field(min_length=1, description="What is in person.")
-
-
-class Deadlines(Parameters):
-    doctor_hours: int = Field(ge=1)
-    pharmacist_hours: int = Field(ge=1)
-    told_hours: int = Field(ge=1, description="How long a notification is worth sending.")
-
-
-class Validity(Parameters):
-    usual_days: int = Field(ge=1, le=3, description="1: valid on the day.")
-    maximum_days: int = Field(ge=1, le=3, description="What a doctor may extend it to.")
-
+Audience = Literal["patient", "staff"]
 
 P = TypeVar("P", bound=Parameters)
 
@@ -75,7 +49,7 @@ class Rule(BaseModel, Generic[P]):
     reason: str
     source: tuple[str, ...] = Field(min_length=1)
     parameters: P
-    texts: Mapping[Language, str]
+    texts: Mapping[Audience, Text]
 
     @model_validator(mode="before")
     @classmethod
@@ -85,29 +59,42 @@ class Rule(BaseModel, Generic[P]):
     @model_validator(mode="after")
     def _has_words(self) -> Rule[P]:
         # A missing language or name fails at the start, not when a patient is refused.
-        for language in get_args(Language):
-            self.words(language)
+        for audience in get_args(Audience):
+            for language in get_args(Language):
+                self.words(language, audience)
         return self
 
-    def words(self, language: Language) -> str:
-        return self.texts[language].format(**self.parameters.model_dump())
+    def words(self, language: Language, audience: Audience = "patient") -> str:
+        return self.texts[audience][language].format(**self.parameters.model_dump())
 
 
 class Rules(BaseModel):
+    """All rules by their ids; a file without one of them fails at the start."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    alive: Rule[Parameters]
+    age_known: Rule[Parameters]
     authority: Rule[Authority]
+    child: Rule[Child]
     this_hospital: Rule[Parameters]
     stable_regimen: Rule[Parameters]
-    window: Rule[Window]
     never_classes: Rule[NeverClasses]
     restricted_list: Rule[RestrictedList]
+    window: Rule[Window]
     one_at_a_time: Rule[Parameters]
     limit: Rule[Limit]
+    not_too_early: Rule[Early]
+    medicines_a_day: Rule[Medicines]
+    supply: Rule[Supply]
+    declaration: Rule[Declaration]
+    nothing_changed: Rule[Parameters]
     separation_of_duties: Rule[Parameters]
     same_doctor: Rule[Parameters]
-    deadlines: Rule[Deadlines]
+    reasoned_supply: Rule[ReasonedSupply]
+    long_supply: Rule[LongSupply]
     validity: Rule[Validity]
+    deadlines: Rule[Deadlines]
 
 
 class RenewalPolicy(BaseModel):
@@ -118,6 +105,8 @@ class RenewalPolicy(BaseModel):
     version: str = Field(min_length=1, max_length=64)
     in_force_from: date
     rules: Rules
+    #: The ids of the rules in the order of the file: of several refusals the first is told.
+    order: tuple[str, ...]
     zone: ZoneInfo
     adult_age: Callable[[date], int]
 
@@ -129,13 +118,18 @@ class RenewalPolicy(BaseModel):
         """The first moment after the hospital's ``day``."""
         return datetime.combine(day + timedelta(days=1), time(), self.zone).astimezone(UTC)
 
-    def words(self, reason: str, language: Language) -> str | None:
+    def rule(self, id: str) -> Rule[Any]:
+        rule: Rule[Any] = getattr(self.rules, id)
+        return rule
+
+    def rule_of(self, reason: str) -> str | None:
+        """The id of the rule that refuses for ``reason``, if a rule does."""
+        return next((id for id in self.order if self.rule(id).reason == reason), None)
+
+    def words(self, reason: str, language: Language, audience: Audience = "patient") -> str | None:
         """What to tell people who are refused for ``reason``, if a rule stands behind it."""
-        for name in Rules.model_fields:
-            rule: Rule[Parameters] = getattr(self.rules, name)
-            if rule.reason == reason:
-                return rule.words(language)
-        return None
+        id = self.rule_of(reason)
+        return None if id is None else self.rule(id).words(language, audience)
 
 
 class RenewalPolicies:
@@ -148,7 +142,9 @@ class RenewalPolicies:
         adult_age: Callable[[date], int],
     ) -> None:
         more = {"zone": zone, "adult_age": adult_age}
-        versions = [RenewalPolicy.model_validate({**f, **more}) for f in files]
+        versions = [
+            RenewalPolicy.model_validate({**f, **more, "order": tuple(f["rules"])}) for f in files
+        ]
         self.versions = sorted(versions, key=lambda v: v.in_force_from)
         for distinct in ({v.in_force_from for v in versions}, {v.version for v in versions}):
             if not versions or len(distinct) != len(versions):

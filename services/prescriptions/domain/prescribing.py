@@ -51,7 +51,7 @@ def decide_issued(input: Input, state: State, env: Env) -> Answer:
                 id=told.prescription_id,
                 hospital=input.hospital,
                 patient_id=told.patient_id,
-                order=Order.model_validate(told.model_dump()),
+                order=Order.model_validate(told.model_dump(exclude={*map(str, told.assumed)})),
                 issued_at=told.issued_at,
                 stopped_at=known.stopped_at if known is not None else None,
             ),

@@ -32,7 +32,7 @@ from libs.common.events import (
     PatientRegistered,
     PatientUpdated,
 )
-from services.prescriptions.domain.accounts import account_id, united, with_visit
+from services.prescriptions.domain.accounts import account_id, united, with_asked, with_visit
 from services.prescriptions.domain.documents import Link, PatientCare, Reason, RenewalAccount
 from services.prescriptions.domain.ending import all_accounts, close_open, needs_open
 from services.prescriptions.domain.persons import (
@@ -168,9 +168,11 @@ def decide_merged(input: Input, state: State, env: Env) -> Answer:
         both = with_link(both, link) or both
     for visit in gone.visits:
         both = with_visit(both, visit) or both
+    if gone.asked_on is not None:
+        both = with_asked(both, gone.asked, gone.asked_on)
     changes: list[Document] = [
         both,
-        gone.but(merged_into=survivor.id, aliases=(), links=(), visits=()),
+        gone.but(merged_into=survivor.id, aliases=(), links=(), visits=(), asked_on=None, asked=()),
     ]
     for alias in gone.aliases:
         known = state.get(PatientCare, alias)

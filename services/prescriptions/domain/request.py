@@ -6,8 +6,8 @@ stored, published and told. What is not theirs does not exist for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,8 +25,15 @@ from libs.common.decision import (
     derived_id,
 )
 from libs.common.events import RefillRefused, RefillRequested, Sensitive
-from libs.common.events.base import Id
-from services.prescriptions.domain.accounts import account, needs_account, reserved, used
+from libs.common.events.base import Id, Word
+from services.prescriptions.domain.accounts import (
+    account,
+    needs_account,
+    reserved,
+    used,
+    with_asked,
+)
+from services.prescriptions.domain.chart import Chart, gather, needs_chart
 from services.prescriptions.domain.documents import (
     Action,
     Order,
@@ -37,7 +44,7 @@ from services.prescriptions.domain.documents import (
     RenewalAccount,
     Status,
 )
-from services.prescriptions.domain.eligibility import why_not
+from services.prescriptions.domain.facts import Facts, Outcome
 from services.prescriptions.domain.persons import (
     ids_of,
     is_patient,
@@ -47,6 +54,7 @@ from services.prescriptions.domain.persons import (
     persons,
 )
 from services.prescriptions.domain.policy import RenewalPolicy
+from services.prescriptions.domain.rules import ASKING, evaluate, refusal
 from services.prescriptions.domain.steps import moved, refused, timers, which
 from services.prescriptions.domain.told import told
 from services.prescriptions.domain.views import receipt
@@ -59,6 +67,11 @@ class RefillRequest(BaseModel):
 
     prescription_id: Id = Field(description="The prescription to renew.")
     patient_id: Id = Field(description="The patient whose prescription it is.")
+    declaration: Sensitive[Mapping[Word, Literal["yes", "no"]]] = Field(
+        default={},
+        max_length=16,
+        description="An answer to each question of `GET /v1/declaration`, by its id.",
+    )
     note: Sensitive[Annotated[str, Field(min_length=1, max_length=500)] | None] = Field(
         default=None, description="How the patient is doing, for the doctor."
     )
@@ -73,7 +86,7 @@ def needs_request(input: Input, state: State) -> Iterator[Need]:
     yield Need(Refill, "id", refill_id(input))
     if input.actor is not None:
         yield from needs_patient(state, input.actor.person)
-    yield from needs_patient(state, asked.patient_id)
+    yield from needs_chart(state, input.hospital, asked.patient_id)
     yield Need(Prescription, "id", asked.prescription_id)
     prescription = state.get(Prescription, asked.prescription_id)
     if prescription is not None and prescription.order is not None:
@@ -95,12 +108,26 @@ def decide_request(input: Input, state: State, env: Env) -> Answer:
     own, taken_in = account(
         care, order.medication.ingredient_code, lambda id: state.get(RenewalAccount, id)
     )
+    today = policy.day(env.now)
     oneself = is_patient(care, ids)
-    draft = _draft(input, care, prescription, order)
+    facts = gather(
+        prescription,
+        order,
+        care,
+        own,
+        Chart.of(state, care),
+        today=today,
+        oneself=oneself,
+        declaration=asked.declaration,
+    )
+    outcomes = evaluate(facts, policy, env.now, ASKING)
+    reason = refusal(outcomes, policy)
+    if reason is Reason.DECLARATION_MISSING:
+        return refused(reason, policy)  # no answer to keep: the questions were not answered
+    draft = _draft(input, care, prescription, order, facts)
     role = "patient" if oneself else "guardian"
-    reason = why_not(prescription, order, care, own, env.now, policy, oneself=oneself)
     if reason is not None:
-        refill, events = _refuse(draft, reason, env, policy, input.actor, role)
+        refill, events = _refuse(draft, reason, outcomes, env, policy, input.actor, role)
         # The account is written, too: no refusal may rest on a place that was just freed.
         return refused(reason, policy, [refill, own, *taken_in], events, refill_id=draft.id)
     limit = policy.rules.limit.parameters.renewals
@@ -112,12 +139,20 @@ def decide_request(input: Input, state: State, env: Env) -> Answer:
         policy,
         by=input.actor,
         role=role,
+        outcomes=outcomes,
         number=number,
         remaining=limit - number,
     )
+    # Written by every request of the patient, so that no two at once pass the rule together.
+    marked = with_asked(care, (own.ingredient_code,), today)
     fact = RefillRequested(**which(refill), number=number, requested_at=env.now)
     return Decision(
-        changes=(refill, reserved(own, refill.id), *taken_in),
+        changes=(
+            refill,
+            reserved(own, refill.id),
+            marked,
+            *taken_in,
+        ),
         events=(Emit(fact, refill), told(refill, env.now, policy)),
         timers=timers(refill),
         result=receipt(refill),
@@ -125,7 +160,9 @@ def decide_request(input: Input, state: State, env: Env) -> Answer:
     )
 
 
-def _draft(input: Input, care: PatientCare, prescription: Prescription, order: Order) -> Refill:
+def _draft(
+    input: Input, care: PatientCare, prescription: Prescription, order: Order, facts: Facts
+) -> Refill:
     return Refill(
         id=refill_id(input),
         hospital=input.hospital,
@@ -138,13 +175,22 @@ def _draft(input: Input, care: PatientCare, prescription: Prescription, order: O
         note=input.data.note,
         order=order,
         status=Status.WAITING_DOCTOR,
+        facts=facts,
     )
 
 
 def _refuse(
-    draft: Refill, reason: Reason, env: Env, policy: RenewalPolicy, by: Actor, role: str
+    draft: Refill,
+    reason: Reason,
+    outcomes: tuple[Outcome, ...],
+    env: Env,
+    policy: RenewalPolicy,
+    by: Actor,
+    role: str,
 ) -> tuple[Refill, list[Emit]]:
-    refill = moved(draft, Action.REFUSE, env.now, policy, by=by, role=role, reason=reason)
+    refill = moved(
+        draft, Action.REFUSE, env.now, policy, by=by, role=role, reason=reason, outcomes=outcomes
+    )
     events = [Emit(RefillRefused(**which(refill), reason=reason, refused_at=env.now), refill)]
     if reason is not Reason.PATIENT_DECEASED:
         # Asking again and again is answered each time, but told once a day.

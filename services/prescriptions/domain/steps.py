@@ -22,6 +22,7 @@ from services.prescriptions.domain.documents import (
     RenewalAccount,
     Step,
 )
+from services.prescriptions.domain.facts import Outcome
 from services.prescriptions.domain.policy import RenewalPolicy
 from services.prescriptions.domain.told import told
 
@@ -43,6 +44,7 @@ def moved(
     role: str = SYSTEM,
     reason: str | None = None,
     comment: str | None = None,
+    outcomes: tuple[Outcome, ...] = (),
     **changes: Any,
 ) -> Refill:
     """``refill`` after ``action``, which its status must allow. A draft has no history yet."""
@@ -59,6 +61,7 @@ def moved(
         reason=reason,
         comment=comment,
         policy=policy.version,
+        outcomes=outcomes,
     )
     next: Refill = refill.but(
         status=after,
@@ -123,10 +126,15 @@ Over = tuple[Refill, RenewalAccount, list[Emit]]
 
 
 def closed(
-    refill: Refill, account: RenewalAccount, reason: Reason, now: datetime, policy: RenewalPolicy
+    refill: Refill,
+    account: RenewalAccount,
+    reason: Reason,
+    now: datetime,
+    policy: RenewalPolicy,
+    outcomes: tuple[Outcome, ...] = (),
 ) -> Over:
     """A rule ends a request that was under way; its place is given back."""
-    over = moved(refill, Action.CLOSE, now, policy, reason=reason)
+    over = moved(refill, Action.CLOSE, now, policy, reason=reason, outcomes=outcomes)
     events = [Emit(RefillRefused(**which(over), reason=reason, refused_at=now), over)]
     if reason is not Reason.PATIENT_DECEASED:
         events.append(told(over, now, policy))
@@ -151,11 +159,21 @@ def refused(
     events: Sequence[Emit] = (),
     **extra: Any,
 ) -> Refusal:
-    """No, by a rule of ``policy``, with what that leaves."""
+    """No, by a rule of ``policy``, with what that leaves and where the rule stands."""
+    by: dict[str, Any] = {"policy": policy.version}
+    id = policy.rule_of(reason)
+    if id is not None:
+        rule = policy.rule(id)
+        by |= {
+            "rule": id,
+            "kind": rule.kind,
+            "source": list(rule.source),
+            "in_force_from": policy.in_force_from.isoformat(),
+        }
     return Refusal(
         reason,
         detail=policy.words(reason, "en") or "",
         changes=changes,
         events=events,
-        extra={**extra, "policy": policy.version},
+        extra={**extra, **by},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.events import Department, Medication, Quantity
 from services.prescriptions.domain.accounts import used
+from services.prescriptions.domain.chart import Chart, gather
 from services.prescriptions.domain.documents import (
     Action,
     PatientCare,
@@ -18,9 +20,12 @@ from services.prescriptions.domain.documents import (
     Refill,
     RenewalAccount,
     Status,
+    Step,
 )
-from services.prescriptions.domain.eligibility import why_not
-from services.prescriptions.domain.policy import RenewalPolicy
+from services.prescriptions.domain.facts import Outcome, Verdict
+from services.prescriptions.domain.parameters import Language
+from services.prescriptions.domain.policy import Audience, RenewalPolicies, RenewalPolicy
+from services.prescriptions.domain.rules import LISTING, evaluate, refusal
 
 
 class View(BaseModel):
@@ -49,6 +54,18 @@ def receipt(refill: Refill) -> dict[str, Any]:
     return Receipt.model_validate(saved).model_dump(mode="json")
 
 
+class OutcomeView(View):
+    """What one rule said at a step, in words, and where it stands."""
+
+    rule: str
+    verdict: Verdict
+    figures: Mapping[str, Any] = Field(description="What it looked at.")
+    kind: str | None = Field(description="`law` or `hospital_policy`.")
+    text: str | None = Field(description="For staff what the rule asks, for the patient its no.")
+    source: tuple[str, ...] = Field(description="Where it stands.")
+    in_force_from: date | None
+
+
 class StepView(View):
     """One entry of the history; without a person it was a rule or a deadline."""
 
@@ -61,6 +78,9 @@ class StepView(View):
     reason: str | None
     comment: str | None
     policy: str
+    outcomes: tuple[OutcomeView, ...] = Field(
+        description="What each rule said: all of them to staff, a no to the patient's side."
+    )
 
 
 class RefillView(Receipt):
@@ -71,8 +91,11 @@ class RefillView(Receipt):
     note: str | None
     medication: Medication
     dosage: str
-    quantity: Quantity
-    days_supply: int
+    quantity: Quantity | None = Field(description="Null: the hospital did not tell.")
+    days_supply: int | None = Field(description="Null: the hospital did not tell.")
+    approved_days_supply: int | None = Field(description="For how many days a doctor approved it.")
+    patient_signature: str | None = Field(description="Where the signature for a long supply is.")
+    declaration: Mapping[str, str] = Field(description="What the patient's side declared.")
     diagnoses: tuple[str, ...]
     department: Department
     prescriber_id: str
@@ -85,18 +108,75 @@ class RefillView(Receipt):
     history: tuple[StepView, ...]
 
 
-def refill_view(refill: Refill) -> RefillView:
-    order = refill.order
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """For whom something is shown: in which words, and how much of it."""
+
+    policies: RenewalPolicies
+    language: Language
+    audience: Audience
+
+
+def refill_view(refill: Refill, reader: Reader) -> RefillView:
+    order, facts = refill.order, refill.facts
     return RefillView.model_validate(
         {
-            **refill.model_dump(exclude={"order"}),
+            **refill.model_dump(exclude={"order", "history", "facts", "days_supply"}),
             **order.model_dump(
                 include={"medication", "dosage", "quantity", "days_supply", "diagnoses",
                          "department", "prescriber_id"}
             ),
             "prescribed_at": order.issued_at,
+            "approved_days_supply": refill.days_supply,
+            "declaration": (facts.declaration if facts is not None else None) or {},
+            "history": [_step_view(step, reader) for step in refill.history],
         }
     )  # fmt: skip
+
+
+def _step_view(step: Step, reader: Reader) -> dict[str, Any]:
+    shown = [
+        _outcome_view(outcome, reader.policies.version(step.policy), reader)
+        for outcome in step.outcomes
+        if reader.audience == "staff" or outcome.verdict is Verdict.REFUSED
+    ]
+    return {**step.model_dump(exclude={"outcomes"}), "outcomes": shown}
+
+
+def _outcome_view(outcome: Outcome, policy: RenewalPolicy | None, reader: Reader) -> OutcomeView:
+    """In the words of the version that decided; without them if its file is gone."""
+    rule = policy.rule(outcome.rule) if policy and outcome.rule in policy.order else None
+    return OutcomeView(
+        rule=outcome.rule,
+        verdict=outcome.verdict,
+        figures=outcome.figures,
+        kind=rule.kind if rule else None,
+        text=rule.words(reader.language, reader.audience) if rule else None,
+        source=rule.source if rule else (),
+        in_force_from=policy.in_force_from if policy else None,
+    )
+
+
+class QuestionView(View):
+    """A question to be answered with yes or no."""
+
+    id: str
+    text: Mapping[str, str] = Field(description="By language.")
+
+
+class Declared(View):
+    """What the patient's side declares when it asks for a renewal."""
+
+    policy: str = Field(description="The version of the rules.")
+    questions: tuple[QuestionView, ...]
+
+    @classmethod
+    def of(cls, policy: RenewalPolicy) -> Declared:
+        asked = policy.rules.declaration.parameters.questions
+        return cls(
+            policy=policy.version,
+            questions=tuple(QuestionView.model_validate(q) for q in asked),
+        )
 
 
 class Renewable(View):
@@ -105,8 +185,8 @@ class Renewable(View):
     prescription_id: str
     medication: Medication
     dosage: str
-    quantity: Quantity
-    days_supply: int
+    quantity: Quantity | None
+    days_supply: int | None
     department: Department
     issued_at: datetime
     renewable: bool
@@ -122,6 +202,7 @@ def renewable(
     prescription: Prescription,
     care: PatientCare,
     accounts: Mapping[str, RenewalAccount],
+    chart: Chart,
     now: datetime,
     policy: RenewalPolicy,
     *,
@@ -132,9 +213,10 @@ def renewable(
     if order is None:
         raise ValueError("without an order there is nothing to renew")
     account = accounts[order.medication.ingredient_code]
-    reason: Reason | None = why_not(
-        prescription, order, care, account, now, policy, oneself=oneself
+    facts = gather(
+        prescription, order, care, account, chart, today=policy.day(now), oneself=oneself
     )
+    reason = refusal(evaluate(facts, policy, now, LISTING), policy)
     count = used(account, care, order.department.code)
     return Renewable(
         prescription_id=prescription.id,

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from libs.common.cloudevents import CloudEvent
+from libs.common.devstack.day.records import WELL
 from libs.common.events import Event
 from tests.integration.prescriptions.replicas import Replicas
 from tests.support.toy import eventually
@@ -104,7 +105,12 @@ async def ask(
 ) -> httpx.Response:
     return await caller.post(
         "/v1/refills",
-        json={"prescription_id": rx, "patient_id": patient, **more},
+        json={
+            "prescription_id": rx,
+            "patient_id": patient,
+            "declaration": WELL,
+            **more,
+        },
         headers={"Idempotency-Key": key or uuid.uuid4().hex, **(headers or {})},
     )
 

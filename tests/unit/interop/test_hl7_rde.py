@@ -129,7 +129,8 @@ def test_an_unknown_drug_is_on_no_list_and_seen() -> None:
 def test_the_supply_lasts_as_long_as_the_encoded_order_says(
     segments: tuple[str, ...], days: int
 ) -> None:
-    assert issued(orc(), *segments).days_supply == days
+    told = issued(orc(), *segments)
+    assert (told.days_supply, told.assumed) == (days, ())
 
 
 def test_what_the_sender_never_says_can_have_a_default_that_is_seen() -> None:
@@ -138,6 +139,7 @@ def test_what_the_sender_never_says_can_have_a_default_that_is_seen() -> None:
     (event,) = found.events
     assert isinstance(event, PrescriptionIssued)
     assert (event.days_supply, event.prescriber_id, event.quantity.unit) == (30, "d-0", "份")
+    assert event.assumed == ("days_supply",)
     assert codes(found) == {"defaulted"}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from libs.common.decision import Actor, Answer, Decision, Refusal
+from libs.common.devstack.day.records import WELL
 from libs.common.events import (
     Contact,
     Department,
@@ -74,8 +76,9 @@ def prescription(
         "patient_id": "p1",
         "medication": Medication(code=code, name="Amlodipine", ingredient_code=ingredient),
         "dosage": "one tablet in the morning",
-        "quantity": Quantity(value=28, unit="tablet"),
-        "days_supply": 28,
+        "quantity": Quantity(value=7, unit="tablet"),
+        # So short that the next renewal may follow at once, as far as supply goes.
+        "days_supply": 7,
         "prescriber_id": "dr1",
         "department": Department(code=more.pop("department", "cardiology")),
         "issued_at": at,
@@ -145,9 +148,12 @@ class Hospital(Case):
         patient: str = "p1",
         by: Actor = PATIENT,
         note: str | None = None,
+        declaration: Mapping[str, Any] = WELL,
         **more: Any,
     ) -> Answer:
-        data = RefillRequest(prescription_id=rx, patient_id=patient, note=note)
+        data = RefillRequest(
+            prescription_id=rx, patient_id=patient, note=note, declaration=declaration
+        )
         return self.command(REQUEST, data, actor=by, **more)
 
     def asked(self, rx: str = "rx1", patient: str = "p1", by: Actor = PATIENT) -> str:

@@ -38,6 +38,7 @@ async def test_every_route_is_open_to_its_roles_only() -> None:
             ("GET", "/v1/refills"): PATIENT_SIDE | DOCTOR | PHARMACIST,
             ("GET", "/v1/refills/{id}"): PATIENT_SIDE | DOCTOR | PHARMACIST,
             ("GET", "/v1/renewable"): PATIENT_SIDE,
+            ("GET", "/v1/declaration"): PATIENT_SIDE | DOCTOR | PHARMACIST,
             ("GET", "/v1/work-lists/doctor"): DOCTOR,
             ("GET", "/v1/work-lists/pharmacist"): PHARMACIST,
         },

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from libs.common.decision import Actor, Common, Refusal
+from libs.common.devstack.day.records import WELL
 from libs.common.events import (
     NotificationRequested,
     RefillEffective,
@@ -23,7 +24,7 @@ from services.prescriptions.domain.documents import (
     RenewalAccount,
     Status,
 )
-from services.prescriptions.domain.policy import RENEWALS_KEPT
+from services.prescriptions.domain.parameters import RENEWALS_KEPT
 from services.prescriptions.domain.request import RefillRequest
 from services.prescriptions.handlers import REQUEST
 from tests.unit.prescriptions.given import (
@@ -306,7 +307,7 @@ def test_what_follows_from_a_merge_in_the_same_batch_is_decided_by_it() -> None:
 
 def test_many_requests_in_one_transaction_take_one_place() -> None:
     case = hospital()
-    data = RefillRequest(prescription_id="rx1", patient_id="p1")
+    data = RefillRequest(prescription_id="rx1", patient_id="p1", declaration=WELL)
     answers = case.batch([case.command_input(REQUEST, data, actor=PATIENT) for _ in range(64)])
     assert [reason(a) for a in answers].count(None) == 1
     assert [reason(a) for a in answers].count(Reason.OPEN_REQUEST) == 63

@@ -181,7 +181,7 @@ def test_a_doctor_signs_and_a_pharmacist_makes_it_effective() -> None:
         case.events(RefillPharmacistPassed),
         case.events(RefillEffective),
     )
-    assert (approved.doctor_id, approved.days_supply) == ("dr1", 28)
+    assert (approved.doctor_id, approved.days_supply) == ("dr1", 7)
     assert passed.pharmacist_id == "ph1"
     assert (fact.doctor_id, fact.pharmacist_id) == ("dr1", "ph1")
     assert (fact.valid_on, fact.effective_at) == (date(2026, 3, 2), case.now)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from libs.common.decision import Actor, Answer, Decision, Input
+from libs.common.devstack.day.records import WELL
 from libs.common.events import RefillEffective
 from services.prescriptions.domain.doctor import DoctorDecision
 from services.prescriptions.domain.documents import (
@@ -109,7 +110,7 @@ class Renewals(RuleBasedStateMachine):
     def ask(self, rx: str, times: int) -> None:
         patient = PRESCRIPTIONS[rx]
         used, busy = self.used(patient), bool(self.open(patient))
-        data = RefillRequest(prescription_id=rx, patient_id=patient)
+        data = RefillRequest(prescription_id=rx, patient_id=patient, declaration=WELL)
         by = Actor(patient, frozenset({"patient"}))
         inputs = [self.case.command_input(REQUEST, data, actor=by) for _ in range(times)]
         answers = self.send(*inputs)

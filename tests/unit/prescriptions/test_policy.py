@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from libs.common.http.words import without_text
 from services.prescriptions.api.acting import TEXTS
 from services.prescriptions.domain.documents import Reason
-from services.prescriptions.domain.eligibility import is_of
 from services.prescriptions.domain.policy import RenewalPolicies, Rules
+from services.prescriptions.domain.rules import is_of
 from tests.unit.prescriptions.given import DAY, NOW, hospital, policies, reason
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")

@@ -130,14 +130,29 @@ def prescription(
     usual: dict[str, Any] = {
         "prescription_id": f"rx-{patient.id}",
         "dosage": "口服，每日一次，每次一片",
-        "quantity": Quantity(value=28, unit="片"),
-        "days_supply": 28,
+        "quantity": Quantity(value=7, unit="片"),
+        # So short that the next renewal may follow at once: it is asked for within a week of
+        # the end of the last supply.
+        "days_supply": 7,
         "prescriber_id": DOCTORS[department].id,
         "department": department_called(department),
         "diagnoses": ("I10.x00x002",),
         "issued_at": at,
     }
     return PrescriptionIssued(patient_id=patient.id, medication=medication, **{**usual, **more})
+
+
+#: What the patient's side answers when nothing has changed.
+WELL = {"no_new_symptoms": "yes", "taken_as_prescribed": "yes", "no_side_effects": "yes"}
+
+
+def request(patient: Patient, prescription_id: str = "") -> dict[str, Any]:
+    """Ask for a renewal of the patient's usual prescription."""
+    return {
+        "prescription_id": prescription_id or f"rx-{patient.id}",
+        "patient_id": patient.id,
+        "declaration": WELL,
+    }
 
 
 def visit(

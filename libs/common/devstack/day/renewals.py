@@ -12,7 +12,7 @@ from typing import Any
 from libs.common.devstack.day.cast import DOCTORS, PHARMACIST, Caller, Patient
 from libs.common.devstack.day.context import Day
 from libs.common.devstack.day.hearing import eventually, require
-from libs.common.devstack.day.records import ENALAPRIL, prescription, visit
+from libs.common.devstack.day.records import ENALAPRIL, prescription, request, visit
 from libs.common.events import (
     PrescriptionIssued,
     RefillDoctorDeclined,
@@ -135,13 +135,10 @@ class Renewals:
         found: list[dict[str, Any]] = await eventually(f"what {who.id} may renew", look)
         return found[0]
 
-    def _request(self, patient: Patient) -> dict[str, str]:
-        return {"prescription_id": f"rx-{patient.id}", "patient_id": patient.id}
-
     async def _ask(self, who: Caller, patient: Patient) -> str:
         await self._renewable(who, patient)
         answer = await self._wire.post(
-            who, "prescriptions", "/v1/refills", self._request(patient), expect=201
+            who, "prescriptions", "/v1/refills", request(patient), expect=201
         )
         return str(answer["id"])
 
@@ -149,7 +146,7 @@ class Renewals:
         self, who: Caller, patient: Patient, expect: int = 422
     ) -> dict[str, Any]:
         answer: dict[str, Any] = await self._wire.post(
-            who, "prescriptions", "/v1/refills", self._request(patient), expect=expect
+            who, "prescriptions", "/v1/refills", request(patient), expect=expect
         )
         return answer
 

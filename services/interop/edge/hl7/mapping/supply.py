@@ -146,21 +146,21 @@ def quantity(reading: Reading, rxe: Segment) -> Quantity:
     return Quantity(value=value, unit=unit)
 
 
-def days_supply(reading: Reading, group: Group, rxe: Segment) -> int:
+def days_supply(reading: Reading, group: Group, rxe: Segment) -> tuple[int, bool]:
     """How long all of the timing lasts (TQ1, or the repetitions of the old RXE-1), else the
-    profile's default."""
+    profile's default; and whether it is the default, on which no rule may rest."""
     lines = _timing(group)
     days = _lasting((_of_line(reading, tq1), tq1.text(12)) for tq1 in lines)
     if days > 0:
-        return _whole(days, lines[0], 6)
+        return _whole(days, lines[0], 6), False
     days = _lasting((_of_old(old.text(3) or ""), old.text(9)) for old in rxe.values(1))
     if days > 0:
-        return _whole(days, rxe, 1)
+        return _whole(days, rxe, 1), False
     default = reading.profile.defaults.days_supply
     if default is None:
         raise rxe.missing(1, "neither a duration (TQ1-6) nor a default of the profile")
     reading.note("defaulted", rxe, 1, "no duration: the profile's default")
-    return default
+    return default, True
 
 
 def _lasting(lines: Iterable[tuple[float | None, str | None]]) -> float:
