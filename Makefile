@@ -100,7 +100,7 @@ fuzz: setup ## Search for bytes that break a reader of HL7 v2: SECONDS=60 for ea
 	$(PY) -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS))
 
 .PHONY: interop-report
-interop-report: setup ## What becomes of HL7 v2 messages: DIR=… (its *.hl7, through the real port)
+interop-report: setup ## What becomes of messages: DIR=… (its *.hl7 and FHIR *.json, through the real ports)
 	$(PY) -m scripts.interop_report $(if $(DIR),"$(DIR)")
 
 .PHONY: bench lock

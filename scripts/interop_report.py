@@ -1,11 +1,12 @@
-"""What becomes of a folder of HL7 v2 messages?
+"""What becomes of a folder of HL7 v2 messages and FHIR bundles?
 
 ``python -m scripts.interop_report [folder]`` starts a platform of its own, sends every
-``*.hl7`` below the folder through its MLLP port, and prints a line for each message: the
-acknowledgement, the events that it gave, or where and why it was refused, and the notes;
-never a name or a finding. The senders' profiles are those of ``policies/senders``. It ends
-with 1 if a message got no answer that it asked for, if one was answered and not stored, or
-if one made an error of ours.
+``*.hl7`` below the folder through its MLLP port and every ``*.json`` and ``*.json.gz``
+through its HTTP port (``interop_fhir.py``), and prints a line for each message: the answer,
+the events that it gave, or where and why it was refused, and the notes; never a name or a
+finding. The senders' profiles are those of ``policies/senders``. It ends with 1 if a message
+got no answer that it asked for, if one was answered and not stored, or if one made an error
+of ours.
 """
 
 from __future__ import annotations
@@ -31,10 +32,16 @@ from libs.common.devstack.child import Child
 from libs.common.devstack.errors import StackError
 from libs.common.devstack.mllp import Acknowledgement, Sender
 from libs.common.devstack.stack import Stack
+from scripts import interop_fhir
+from scripts.interop_fhir import FhirReporter, files, policies
 
+#: Ours: HL7 v2, and FHIR beside it.
 CORPUS: Final = Path(__file__).resolve().parents[1] / "tests" / "data" / "hl7"
+OURS: Final = CORPUS.parent
 #: Another message's begin; the first one may have a byte order mark before it.
 _BEGIN: Final = re.compile(rb"(?<=[\r\n\x0b\x1c])MSH[^\w\s]")
+#: Which of several alike a note is about: the segment's number, or the bundle's entry.
+_PLACE: Final = re.compile(r" \(\d+\)(?=:)|(?<=entry)\[\d+\]")
 _FS: Final = b"\x1c"
 _BLANK: Final = b"\x0b\x1c\r\n\t \x00"
 _POSITIVE: Final = ("AA", "CA")
@@ -110,6 +117,10 @@ class Reporter:
             wrong=wrong(message, answer, kept),
         )
 
+    def ids(self) -> Iterable[str]:
+        """Of all that is stored."""
+        return self._ids.values()
+
     async def _sent(self, message: bytes) -> Acknowledgement | None:
         # A connection for each: what one message does to its own must not hide the next one.
         seconds = _SILENCE if may_be_silent(message) else _ANSWER
@@ -144,6 +155,9 @@ def _told(kept: Kept | None) -> Iterator[str]:
     if kept is None:
         return
     for fault in kept["faults"]:
+        if kept["format"] == "fhir":
+            yield f"refused at {fault['expression']}, {fault['code']}: {fault['text']}"
+            continue
         place = f"{fault['segment']}-{fault['field']}" if fault["field"] else fault["segment"]
         yield f"refused at {place} ({fault['sequence']}), {fault['code']}: {fault['text']}"
     if not kept["faults"]:
@@ -152,7 +166,7 @@ def _told(kept: Kept | None) -> Iterator[str]:
         if kept["standing"] != "accepted":
             yield str(kept["standing"])
     # One for what is noted of a hundred segments alike.
-    yield from _counted(re.sub(r" \(\d+\):", ":", note, count=1) for note in kept["notes"])
+    yield from _counted(_PLACE.sub("", note, count=1) for note in kept["notes"])
 
 
 def _counted(texts: Iterable[str]) -> Iterator[str]:
@@ -173,29 +187,54 @@ def wrong(message: bytes, answer: Acknowledgement | None, kept: Kept | None) -> 
     return ""
 
 
-async def _report(sent: Iterable[tuple[str, bytes]], port: int, url: str, token: str) -> list[Line]:
-    headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(
-        base_url=url, headers=headers, timeout=30, trust_env=False
-    ) as client:
-        reporter, lines = Reporter(port, client), list[Line]()
-        for name, message in sent:
+async def _report(folder: Path, port: int, url: str, ops: str, sender: str) -> list[Line]:
+    def client(token: str) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.AsyncClient(base_url=url, headers=headers, timeout=60, trust_env=False)
+
+    async with client(ops) as asking, client(sender) as sending:
+        reporter, lines = Reporter(port, asking), list[Line]()
+        for name, message in named(folder):
             lines.append(await reporter.line(name, message))
             print(lines[-1], flush=True)
+        fhir = FhirReporter(asking, sending, set(reporter.ids()))
+        for file in files(folder):
+            answer, stored = await fhir.sent(file)
+            lines.append(_of_fhir(str(file.relative_to(folder)), answer, stored))
+            print(lines[-1], flush=True)
         return lines
+
+
+def _of_fhir(name: str, answer: httpx.Response, stored: list[Kept]) -> Line:
+    parts = _counted(part for item in stored[::-1] for part in _told(item))
+    standings = {str(item["standing"]) for item in stored}
+    return Line(
+        name=name,
+        code=str(answer.status_code),
+        standing="refused" if "refused" in standings else next(iter(standings), "not stored"),
+        text="; ".join(parts) or "the same as before",
+        wrong=interop_fhir.wrong(answer, stored, again=not stored),
+    )
 
 
 def report(folder: Path, stack: Stack) -> int:
     """Print the report of ``folder`` with an interop of its own over ``stack``."""
     hospital = f"report-{uuid.uuid4().hex[:8]}"  # nothing has come in there
     stack.migrate("interop")
-    interop: Child = stack.start_service("interop", environment={"INTEROP_HOSPITAL": hospital})
-    try:
-        url, port = stack.service_url(interop.name), int(interop.program.env["MLLP_PORT"])
-        token = stack.issuer().token(person="interop-report", hospital=hospital, roles=[Role.OPS])
-        lines = asyncio.run(_report(named(folder), port, url, token))
-    finally:
-        stack.remove(interop.name)
+    with tempfile.TemporaryDirectory() as own:
+        environment = {
+            "INTEROP_HOSPITAL": hospital,
+            "POLICIES_DIR": str(policies(Path(own), hospital)),
+        }
+        interop: Child = stack.start_service("interop", environment=environment)
+        try:
+            url, port = stack.service_url(interop.name), int(interop.program.env["MLLP_PORT"])
+            issuer = stack.issuer()
+            ops = issuer.token(person="interop-report", hospital=hospital, roles=[Role.OPS])
+            sender = interop_fhir.token(stack, hospital)
+            lines = asyncio.run(_report(folder, port, url, ops, sender))
+        finally:
+            stack.remove(interop.name)
     return concluded(lines)
 
 
@@ -210,10 +249,10 @@ def concluded(lines: Sequence[Line]) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.interop_report")
-    parser.add_argument("folder", nargs="?", type=Path, default=CORPUS)
+    parser.add_argument("folder", nargs="?", type=Path, default=OURS)
     folder: Path = parser.parse_args(arguments).folder
-    if not any(folder.rglob("*.hl7")):
-        parser.error(f"no *.hl7 below {folder}")
+    if not any(folder.rglob("*.hl7")) and not files(folder):
+        parser.error(f"neither *.hl7 nor *.json below {folder}")
     try:
         with tempfile.TemporaryDirectory() as own, Stack(Path(own)) as stack:
             return report(folder, stack)

@@ -35,6 +35,7 @@ def name_of(sender: str, type: str, system: str, value: str) -> str:
     return derived_id("identifier", sender, type, system, value)
 
 
-def relation_of(sender: str, patient_id: str) -> str:
-    """Under which the persons related to a patient (Patient's FHIR id) are found."""
-    return derived_id("related", sender, patient_id)
+def relation_of(sender: str, type: str, id: str) -> str:
+    """Under which those are found that belong to a Patient (related persons) or Practitioner
+    (roles) by that FHIR id."""
+    return derived_id("related", sender, type, id)

@@ -289,6 +289,7 @@ def test_a_prescription_says_what_how_much_and_for_how_long() -> None:
     assert (found.medication.code, found.department.code) == ("C08CA01", "NEURO")
     assert (found.quantity.value, found.quantity.unit, found.days_supply) == (28, "片", 28)
     assert found.dosage == "每日一次，每次一片"
+    assert not found.assumed
 
 
 def test_what_is_stopped_was_issued_before() -> None:
@@ -344,7 +345,8 @@ def test_no_supply_is_refused_unless_the_profile_has_a_default() -> None:
     ]
     lenient = profile(defaults={"quantity": 1, "quantity_unit": "份", "days_supply": 28})
     received = Sender(lenient).send(transaction(*stay(bare)))
-    assert only(received.events, PrescriptionIssued).days_supply == 28
+    usual = only(received.events, PrescriptionIssued)
+    assert (usual.days_supply, usual.assumed) == (28, ("quantity", "days_supply"))
     assert "defaulted" in codes(received)
 
 

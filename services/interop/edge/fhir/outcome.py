@@ -51,7 +51,7 @@ def status_of(faults: Sequence[Fault]) -> int:
 
 
 def location(done: Done) -> str:
-    return f"{done.type}/{done.id}/_history/{done.version + 1}"
+    return f"{done.type}/{done.id}/_history/{done.version}"
 
 
 def answered(exchange: Exchange, notes: Iterable[str]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def entries_of(exchange: Exchange) -> list[dict[str, Any]]:
             response = {
                 "status": "201" if done.created else "200",
                 "location": location(done),
-                "etag": f'W/"{done.version + 1}"',
+                "etag": f'W/"{done.version}"',
             }
         else:
             text = f"{entry.type} is not used here: nothing of it is told or can be referred to"
@@ -110,7 +110,7 @@ def head(exchange: Exchange, base: str) -> tuple[int, dict[str, str]]:
     if unit is None or unit.kind is not Kind.RESOURCE or not exchange.done:
         return 200, {}
     (done,) = exchange.done
-    headers = {"Location": f"{base}/{location(done)}", "ETag": f'W/"{done.version + 1}"'}
+    headers = {"Location": f"{base}/{location(done)}", "ETag": f'W/"{done.version}"'}
     return 201 if done.created else 200, headers
 
 

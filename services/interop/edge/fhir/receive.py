@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from typing import Any, Final
@@ -23,7 +24,7 @@ from services.interop.domain.receipt import Fault, Format, Received
 from services.interop.edge.fhir import bundle
 from services.interop.edge.fhir.bundle import Kind, Request, Unit
 from services.interop.edge.fhir.mapping import Reading, digest, map_resource, ordered
-from services.interop.edge.fhir.references import Known, Resource
+from services.interop.edge.fhir.references import RELATED, Known, Resource
 from services.interop.edge.fhir.refused import Issue, Refused
 from services.interop.edge.hl7.profile import Profile
 
@@ -40,7 +41,7 @@ _MOST_NAMES: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of one entry that is used; ``version`` is that before it."""
+    """What became of one entry that is used; ``version`` is the resource's now."""
 
     number: int
     type: str
@@ -69,23 +70,26 @@ class Exchange:
 
     def wanted(self) -> tuple[set[str], set[str]]:
         """Ids and names of kept resources to look up; both empty if that is all."""
-        if self.known is None:
-            return set(), set()
-        try:
-            return self.known.wanted()
-        except Refused as refused:
-            self._refuse(refused)
-            return set(), set()
+        found: tuple[set[str], set[str]] = set(), set()
+        with self.refusing():
+            found = self.known.wanted() if self.known else found
+        return found
 
     def learn(self, found: Iterable[Kept]) -> None:
-        if self.known is not None:
-            try:
+        with self.refusing():
+            if self.known:
                 self.known.learn(found)
-            except Refused as refused:
-                self._refuse(refused)
 
-    def _refuse(self, refused: Refused) -> None:
-        self.faults, self.known = refused.faults, None
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """What is wrong within is kept, and nothing is done with the request any more."""
+        try:
+            yield
+        except Refused as refused:
+            self.faults, self.known = refused.faults, None
+        except Exception:  # a bug of ours, and the same one however often it is sent
+            log.exception("message_not_mapped", type=self.unit.label if self.unit else "")
+            self.faults, self.known = internal(), None
 
     def received(
         self,
@@ -99,16 +103,12 @@ class Exchange:
         kept: list[Kept] = []
         events: list[Event] = []
         patients: list[str] = []
-        if self.known is not None:
+        known = self.known
+        if known is not None:
             own = ZoneInfo(profile.zone) if profile.zone else zone
-            reading = Reading(self.known, profile, own, now, adult_age, topics)
-            try:
-                kept, events, patients = self._mapped(self.known, reading)
-            except Refused as refused:
-                self.faults = refused.faults
-            except Exception:  # a bug of ours, and the same one however often it is sent
-                log.exception("message_not_mapped", type=self.unit.label if self.unit else "")
-                self.faults = internal()
+            reading = Reading(known, profile, own, now, adult_age, topics)
+            with self.refusing():
+                kept, events, patients = self._mapped(known, reading)
             self.notes += reading.notes
         for type, n in sorted(self.unused.items()):
             self.notes.append(f"not_used {type}: {n} of a type that gives no event")
@@ -119,7 +119,7 @@ class Exchange:
             notes=tuple(self.notes),
             faults=self.faults,
             kept=() if self.faults else tuple(kept),
-            seen=() if self.faults or self.known is None else self.known.seen(),
+            seen=() if self.faults or known is None else known.seen(),
         )
 
     def _head(self) -> dict[str, Any]:
@@ -143,23 +143,23 @@ class Exchange:
         faults: list[Fault] = []
         entries = [entry for entry in known.unit.entries if entry.is_used]
         for entry, resource in zip(entries, known.settle(), strict=True):
-            created = resource.before is None
-            version = resource.before.version if resource.before else 0
-            self.done.append(Done(entry.number, resource.type, resource.id, created, version))
-            if resource.exists:
-                continue
-            try:
-                told = map_resource(reading, resource)
-                mark = digest(told, reading.recorded(resource)) if told else ""
-            except Refused as refused:
-                faults += refused.faults
-                continue
-            before = resource.before
-            if before is None or before.told != mark:
-                events += allowed(reading, resource, told)
-            new = self._kept(known, resource, mark)
-            if before is None or new != before:
+            before, new = resource.before, resource.before
+            if not resource.exists:
+                try:
+                    told = map_resource(reading, resource)
+                    mark = digest(told, reading.recorded(resource)) if told else ""
+                except Refused as refused:
+                    faults += refused.faults
+                    continue
+                if before is None or before.told != mark:
+                    events += allowed(reading, resource, told)
+                new = self._kept(known, resource, mark)
+            version = before.version if before else 0
+            if new is not None and new != before:
                 kept.append(new)
+                version += 1
+            created = before is None
+            self.done.append(Done(entry.number, resource.type, resource.id, created, version))
         if faults:
             raise Refused.of(tuple(faults[:_MOST_FAULTS]))
         if len(events) > MOST_EVENTS:
@@ -170,10 +170,12 @@ class Exchange:
 
     def _kept(self, known: Known, resource: Resource, mark: str) -> Kept:
         names = known.names(resource)
-        if resource.type == "RelatedPerson":
-            patient = known.of(resource.model.patient, resource, resource.at("patient"))
-            if patient is not None:
-                names.append(relation_of(self.sender, patient.id))
+        whose = RELATED.get(resource.type)
+        if whose is not None:
+            path = whose.lower()
+            owner = known.of(getattr(resource.model, path), resource, resource.at(path))
+            if owner is not None:
+                names.append(relation_of(self.sender, whose, owner.id))
         before = resource.before or Kept(
             id=resource.key,
             hospital=self.hospital,
@@ -210,11 +212,9 @@ def _label(request: Request) -> str:
 def begin(hospital: str, sender: str, raw: bytes, request: Request) -> Exchange:
     """``raw`` read, or with what is wrong with it. Raises nothing."""
     exchange = Exchange(hospital, sender, raw, request)
-    try:
+    with exchange.refusing():
         exchange.unit = bundle.read(raw, request)
         exchange.known = Known(sender, exchange.unit, exchange.seed())
-    except Refused as refused:
-        exchange.faults = refused.faults
     return exchange
 
 

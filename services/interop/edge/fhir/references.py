@@ -25,6 +25,8 @@ from services.interop.edge.fhir.refused import Issue, Refused
 _ADDRESS: Final = re.compile(
     r"(?:https?://[^\s?#]*/)?([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.-]{1,64})(?:/_history/[^/]+)?"
 )
+#: What is found by whom it belongs to, which stands in its element of that name.
+RELATED: Final = {"RelatedPerson": "Patient", "PractitionerRole": "Practitioner"}
 #: Identifiers of one resource by which it can be found.
 _MOST_NAMES: Final = 20
 #: Resources read for one request, besides its own.
@@ -117,9 +119,11 @@ class Known:
             for reference in _references(raw):
                 ids |= set(self._id_of(reference))
                 names |= set(self._names_of(reference))
-            # Who may act for a patient stands in the snapshot of a discharge.
-            if raw.get("resourceType") == "Patient":
-                names.add(relation_of(self.sender, str(raw.get("id", ""))))
+            # Who may act for a patient stands in the snapshot of a discharge, and what somebody
+            # works as in their record.
+            if raw.get("resourceType") in RELATED.values():
+                name = relation_of(self.sender, str(raw["resourceType"]), str(raw.get("id", "")))
+                names.add(name)
         self._unread = []
         ids -= self._asked
         names -= self._asked
@@ -199,9 +203,8 @@ class Known:
                 self._new.append(self._placed(n, entry, by_name))
         for kept in self.kept.values():
             if kept.id not in self.all:
-                self._add(
-                    Resource(kept.type, kept.fhir_id, kept.id, json.loads(kept.content), kept.type)
-                )
+                raw = json.loads(kept.content)
+                self._add(Resource(kept.type, kept.fhir_id, kept.id, raw, kept.type, kept))
         return self._new
 
     def _placed(self, n: int, entry: Entry, by_name: Mapping[str, list[Kept]]) -> Resource:

@@ -39,31 +39,37 @@ USED: Final = frozenset(TOLD + REFERRED)
 _MODELS: Final[Mapping[str, Any]] = {
     name: get_fhir_model_class(name) for name in (*USED, "Bundle", "MessageHeader")
 }
+_RESOURCE: Final = get_fhir_model_class("Resource")
 #: Not read by anybody here: a narrative of megabytes need not be checked.
 _UNREAD: Final = frozenset({"text", "contained", "fhir_comments"})
 _NAME: Final = re.compile(r"[A-Za-z_]{1,64}")
 _WORDS: Final[Mapping[str, tuple[Issue, str]]] = {
     "missing": (Issue.REQUIRED, "required"),
+    "model_field_validation.missing": (Issue.REQUIRED, "required"),
     "extra_forbidden": (Issue.STRUCTURE, "no element that FHIR R4 has here"),
     "list_type": (Issue.STRUCTURE, "must be an array"),
     "string_pattern_mismatch": (Issue.VALUE, "not in the form that FHIR gives it"),
     "value_error": (Issue.VALUE, "not in the form that FHIR gives it"),
 }
 _MOST: Final = 20
+#: Elements that hold a date or time. The library would take a number there for seconds.
+_TIMES: Final = re.compile(
+    r".*Date(Time)?|start|end|date|issued|authoredOn|created|creation|lastUpdated|timestamp|event"
+)
 
 
 def is_known(type: str) -> bool:
     """Whether FHIR R4 has such a resource."""
     try:
-        get_fhir_model_class(type)
-    except KeyError:
+        return issubclass(get_fhir_model_class(type), _RESOURCE)
+    except (KeyError, ValueError):
         return False
-    return True
 
 
 def checked(type: str, raw: Mapping[str, Any], place: str) -> Any:
     """``raw`` as a model of ``type``, which stands at ``place`` (FHIRPath)."""
     read = {name: value for name, value in raw.items() if name not in _UNREAD}
+    _refuse_numbers(read, place)
     try:
         return _MODELS[type].model_validate(read)
     except ValidationError as error:
@@ -72,6 +78,20 @@ def checked(type: str, raw: Mapping[str, Any], place: str) -> Any:
     except (ArithmeticError, AttributeError, TypeError, RecursionError):
         # The library's own checks fail on values that no sender of FHIR has.
         raise Refused(place, Issue.STRUCTURE, f"no {type} of FHIR R4") from None
+
+
+def _refuse_numbers(raw: Mapping[str, Any], place: str) -> None:
+    waiting: list[tuple[str, Any]] = [(place, raw)]
+    while waiting:
+        at, one = waiting.pop()
+        if isinstance(one, list):
+            waiting += ((f"{at}[{n}]", value) for n, value in enumerate(one))
+        elif isinstance(one, dict):
+            for name, value in one.items():
+                here = f"{at}{_step(name)}"
+                if isinstance(value, int | float) and _TIMES.fullmatch(name):
+                    raise Refused(here, Issue.VALUE, "must be a text in the form of a date or time")
+                waiting.append((here, value))
 
 
 def _fault(place: str, error: Any) -> Fault:

@@ -27,6 +27,7 @@ from libs.common.events import (
     Relationship,
     ReportKind,
     ReportStatus,
+    StaffRole,
     VerificationStatus,
     VisitClass,
 )
@@ -269,6 +270,8 @@ class Fhir(_Part):
     prescription: Identifier = Identifier()
     practitioner: Identifier = Identifier()
     exam: Identifier = Identifier()
+    #: Codes of a Practitioner's qualification from whose begin on they practise by themselves.
+    licences: frozenset[str] = frozenset()
     #: Where an Encounter's department stands; the first that the table knows, else the first
     #: filled. Of an Organization or Location the first identifier counts, else its id.
     department_in: tuple[Literal["serviceProvider", "location", "serviceType", "type"], ...] = (
@@ -319,6 +322,8 @@ class Tables(_Part):
     frequency: Table[str] = Table[str]()
     language: Table[Language] = Table[Language]()
     department: Table[DepartmentOf] = Table[DepartmentOf]()
+    #: What a PractitionerRole's code makes of somebody; null: nobody who has a part here.
+    staff_role: Table[StaffRole | None] = Table[StaffRole | None]()
     #: Keys ``SYSTEM|code``, or the code alone where the sender names no system.
     drug: Table[Drug] = Table[Drug]()
     diagnosis: Table[Code] = Table[Code]()

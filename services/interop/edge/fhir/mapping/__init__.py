@@ -10,20 +10,28 @@ from typing import Final
 from pydantic import ValidationError
 
 from libs.common.events import (
+    AllergyRecorded,
+    ConditionRecorded,
     EncounterDischarged,
     Event,
+    ExamRescheduled,
+    ExamScheduled,
     PatientMerged,
     PatientRegistered,
     PatientUpdated,
+    PractitionerRegistered,
+    PractitionerUpdated,
     ReportCorrected,
     ReportReady,
 )
 from services.interop.edge.fhir.mapping import (
     clinical,
     encounters,
+    exams,
     medications,
     people,
     reports,
+    staff,
 )
 from services.interop.edge.fhir.mapping.reading import Reading
 from services.interop.edge.fhir.references import Resource
@@ -47,13 +55,24 @@ MAPPED: Final[Mapping[str, Callable[[Reading, Resource], Iterator[Event]]]] = {
     "Procedure": clinical.procedure,
     "Condition": clinical.condition,
     "AllergyIntolerance": clinical.allergy,
+    "ServiceRequest": exams.order,
+    "Appointment": exams.appointment,
+    "Practitioner": staff.practitioner,
+    "PractitionerRole": staff.role,
 }
 
-#: What a digest leaves out: a discharge is no other one because its patient has a new telephone.
-_SNAPSHOTS: Final = frozenset({"patient", "guardians"})
+#: What a digest leaves out: a discharge is no other one because its patient has a new telephone,
+#: a condition none because it was recorded again.
+_LEFT_OUT: Final[Mapping[type[Event], set[str]]] = {
+    EncounterDischarged: {"patient", "guardians"},
+    ConditionRecorded: {"recorded_at"},
+    AllergyRecorded: {"recorded_at"},
+}
 #: One fact, whether it is told for the first time or again.
 _SAME: Final = {
     PatientRegistered: PatientUpdated.TYPE,
+    PractitionerRegistered: PractitionerUpdated.TYPE,
+    ExamScheduled: ExamRescheduled.TYPE,
     ReportReady: "report",
     ReportCorrected: "report",
 }
@@ -77,8 +96,7 @@ def digest(events: Iterable[Event], recorded: datetime) -> str:
     whole = blake2b(digest_size=16)
     for event in events:
         left = {name for name, value in event if value == recorded}
-        if isinstance(event, EncounterDischarged):
-            left |= _SNAPSHOTS
+        left |= _LEFT_OUT.get(type(event), set())
         whole.update(_SAME.get(type(event), event.TYPE).encode())
         whole.update(event.model_dump_json(exclude=left).encode())
     return whole.hexdigest()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from libs.common.events import (
     Department,
@@ -37,10 +37,10 @@ STATUSES: Final[dict[str, tuple[bool, bool]]] = {
     "unknown": (False, False),
 }
 #: MedicationRequest.intent of a prescription; others propose or plan one.
-_ORDERS: Final = frozenset(
+ORDERS: Final = frozenset(
     {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
 )
-_INTENTS: Final = _ORDERS | {"proposal", "plan", "option"}
+_INTENTS: Final = ORDERS | {"proposal", "plan", "option"}
 #: UCUM's units of time in days.
 _DAYS: Final = {"d": 1.0, "wk": 7.0, "mo": 30.0, "a": 365.0, "h": 1 / 24, "min": 1 / 1440}
 _UNITS: Final = {
@@ -66,7 +66,7 @@ def prescription(reading: Reading, resource: Resource) -> Iterator[Event]:
     patient_id, _ = reading.patient(model.subject, resource, "subject")
     id = reading.id_of(resource, reading.profile.fhir.prescription)
     issued, stopped = STATUSES[model.status]
-    if model.intent not in _ORDERS or model.doNotPerform or not (issued or stopped):
+    if model.intent not in ORDERS or model.doNotPerform or not (issued or stopped):
         text = f"{model.intent}, {model.status}: no event"
         reading.note("not_used", resource.at("status"), text)
         return
@@ -99,13 +99,15 @@ def _issued(reading: Reading, resource: Resource, id: str, patient_id: str) -> P
             place = resource.at(f"reasonReference[{n}]")
             found.append(clinical.icd10(reading, condition.model.code, place))
     codes = tuple(dict.fromkeys(f[0] for f in found if f is not None))
+    quantity, days = _quantity(reading, resource), _days_supply(reading, resource)
     return PrescriptionIssued(
         prescription_id=id,
         patient_id=patient_id,
         medication=_medication(reading, resource),
         dosage=_dosage(reading, resource),
-        quantity=_quantity(reading, resource),
-        days_supply=_days_supply(reading, resource),
+        quantity=quantity or _usual(reading, resource),
+        days_supply=days or _usual_days(reading, resource),
+        assumed=_assumed(quantity, days),
         prescriber_id=_prescriber(reading, resource),
         department=_department(reading, resource, stay),
         diagnoses=codes[:_MOST_DIAGNOSES],
@@ -206,25 +208,40 @@ def _dose(one: Any) -> str:
     return ""
 
 
-def _quantity(reading: Reading, resource: Resource) -> Quantity:
+def _quantity(reading: Reading, resource: Resource) -> Quantity | None:
+    """What was prescribed; ``None`` if the sender does not say."""
     dispense = resource.model.dispenseRequest
     quantity = dispense.quantity if dispense is not None else None
-    place, defaults = resource.at("dispenseRequest.quantity"), reading.profile.defaults
+    place = resource.at("dispenseRequest.quantity")
     if quantity is None or quantity.value is None:
-        if defaults.quantity is None or defaults.quantity_unit is None:
-            raise Refused(place, Issue.REQUIRED, "required, and no default of the profile")
-        reading.note("defaulted", place, "no quantity: the profile's default")
-        return Quantity(value=defaults.quantity, unit=defaults.quantity_unit)
+        return None
     if quantity.value <= 0:
         raise Refused(place, Issue.VALUE, "not more than nothing")
-    unit = naming.line(quantity.unit or quantity.code) or defaults.quantity_unit
+    unit = naming.line(quantity.unit or quantity.code) or reading.profile.defaults.quantity_unit
     if unit is None:
         raise Refused(f"{place}.unit", Issue.REQUIRED, "required, and no default of the profile")
     return Quantity(value=float(quantity.value), unit=unit)
 
 
-def _days_supply(reading: Reading, resource: Resource) -> int:
-    """expectedSupplyDuration, else the longest bound of the instructions, else the default."""
+def _assumed(
+    quantity: Quantity | None, days: int | None
+) -> tuple[Literal["quantity", "days_supply"], ...]:
+    found: tuple[Literal["quantity", "days_supply"], ...] = ()
+    if quantity is None:
+        found = ("quantity",)
+    return found if days is not None else (*found, "days_supply")
+
+
+def _usual(reading: Reading, resource: Resource) -> Quantity:
+    place, defaults = resource.at("dispenseRequest.quantity"), reading.profile.defaults
+    if defaults.quantity is None or defaults.quantity_unit is None:
+        raise Refused(place, Issue.REQUIRED, "required, and no default of the profile")
+    reading.note("defaulted", place, "no quantity: the profile's default")
+    return Quantity(value=defaults.quantity, unit=defaults.quantity_unit)
+
+
+def _days_supply(reading: Reading, resource: Resource) -> int | None:
+    """expectedSupplyDuration, else the longest bound of the instructions; else ``None``."""
     model, place = resource.model, resource.at("dispenseRequest.expectedSupplyDuration")
     dispense = model.dispenseRequest
     found = [_days(dispense.expectedSupplyDuration)] if dispense is not None else []
@@ -234,14 +251,19 @@ def _days_supply(reading: Reading, resource: Resource) -> int:
             found.append(_days(repeat.boundsDuration) if repeat is not None else None)
     days = max((d for d in found if d is not None and d > 0), default=None)
     if days is None:
-        default = reading.profile.defaults.days_supply
-        if default is None:
-            raise Refused(place, Issue.REQUIRED, "required, and no default of the profile")
-        reading.note("defaulted", place, "no duration: the profile's default")
-        return default
+        return None
     if days > 366:
         raise Refused(place, Issue.VALUE, "more than 366 days")
     return max(1, ceil(days))
+
+
+def _usual_days(reading: Reading, resource: Resource) -> int:
+    place = resource.at("dispenseRequest.expectedSupplyDuration")
+    default = reading.profile.defaults.days_supply
+    if default is None:
+        raise Refused(place, Issue.REQUIRED, "required, and no default of the profile")
+    reading.note("defaulted", place, "no duration: the profile's default")
+    return default
 
 
 def _days(duration: Any) -> float | None:

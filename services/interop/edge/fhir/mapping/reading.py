@@ -58,8 +58,9 @@ class Reading:
     by_visit: dict[str, dict[str, list[Resource]]] = field(default_factory=dict)
 
     def note(self, code: str, place: str, text: str) -> None:
-        if len(self.notes) < _MOST_NOTES:
-            self.notes.append(f"{code} {place}: {text}")
+        note = f"{code} {place}: {text}"
+        if len(self.notes) < _MOST_NOTES and note not in self.notes:
+            self.notes.append(note)
 
     @property
     def guardians(self) -> GuardianRule:
