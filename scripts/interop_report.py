@@ -156,7 +156,8 @@ def _told(kept: Kept | None) -> Iterator[str]:
         return
     for fault in kept["faults"]:
         if kept["format"] == "fhir":
-            yield f"refused at {fault['expression']}, {fault['code']}: {fault['text']}"
+            place = fault["expression"] or "the body"
+            yield f"refused at {place}, {fault['code']}: {fault['text']}"
             continue
         place = f"{fault['segment']}-{fault['field']}" if fault["field"] else fault["segment"]
         yield f"refused at {place} ({fault['sequence']}), {fault['code']}: {fault['text']}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
 
 from libs.common.devstack.stack import Stack
-from scripts.interop_report import CORPUS, report
+from scripts.interop_report import CORPUS, OURS, report
 
 
 def test_each_message_of_our_corpus_has_a_line_with_its_events_or_its_refusal(
@@ -41,3 +42,22 @@ def test_messages_in_one_file_go_one_by_one_and_what_says_nothing_is_looked_for(
     assert one.startswith("deeper/three.hl7 (1)  AA  hospital.encounter.discharged.v1")
     assert two == "deeper/three.hl7 (2)  --  hospital.report.ready.v1; no answer asked for"
     assert three.endswith("the same message as before")
+
+
+def test_our_bundles_are_taken_beside_the_messages_and_a_wrong_one_is_refused(
+    stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (OURS / "fhir").glob("*.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "wrong.json.gz").write_bytes(gzip.compress(b'{"resourceType": "Bundle"}'))
+    (tmp_path / "broken.json").write_bytes(b"{")
+    assert report(tmp_path, stack) == 0
+    *lines, _, total = capsys.readouterr().out.splitlines()
+    said = {name: rest for name, _, rest in (line.partition("  ") for line in lines)}
+    stay = said["transaction-stay.json"]
+    assert stay.startswith("200  hospital.patient.registered.v1, hospital.guardian.linked.v1")
+    assert "hospital.encounter.discharged.v1" in stay and "not_used CarePlan" in stay
+    assert "hospital.report.ready.v1" in said["message-report.json"]
+    assert said["wrong.json.gz"] == "422  refused at Bundle.type, required: required"
+    assert said["broken.json"].startswith("400  refused at the body, invalid")
+    assert "2 accepted, 2 refused; 0 went wrong" in total

@@ -84,4 +84,4 @@ def test_a_folder_without_messages_is_said_before_anything_starts(
 ) -> None:
     with pytest.raises(SystemExit):
         main([str(tmp_path)])
-    assert "no *.hl7 below" in capsys.readouterr().err
+    assert "neither *.hl7 nor *.json below" in capsys.readouterr().err
