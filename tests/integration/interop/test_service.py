@@ -18,8 +18,12 @@ from libs.common.devstack.stack import Stack
 from libs.common.events import (
     DischargeCancelled,
     EncounterDischarged,
+    ExamCancelled,
+    ExamRescheduled,
+    ExamScheduled,
     PatientMerged,
     PrescriptionIssued,
+    ReportKind,
     ReportReady,
 )
 from services.interop.edge.hl7.receive import Senders
@@ -127,6 +131,29 @@ async def test_a_cancellation_may_overtake_its_discharge(interop: Running) -> No
     (discharged,) = await interop.published(EncounterDischarged)
     (cancelled,) = await interop.published(DischargeCancelled)
     assert cancelled.encounter_id == discharged.encounter_id
+
+
+async def test_an_order_and_its_appointment_are_one_examination(interop: Running) -> None:
+    async with sender(interop) as his:
+        for name in ("orm-o01-ct", "siu-s12-ordered", "siu-s13-moved", "orm-o01-cancelled"):
+            assert (await his.send(message(name))).code == "AA", name
+    ordered, appointed = await interop.published(ExamScheduled, 2)
+    (moved,) = await interop.published(ExamRescheduled)
+    (cancelled,) = await interop.published(ExamCancelled)
+    assert {e.exam_id for e in (ordered, appointed, moved, cancelled)} == {"CK1001@HIS"}
+    assert appointed.kind is moved.kind is ReportKind.IMAGING, "as it was ordered"
+    assert appointed.ordering_practitioner_id == "d-3002"
+    assert ordered.starts_at == appointed.starts_at != moved.starts_at
+
+
+async def test_what_is_no_news_of_a_patients_diagnoses_is_told_once(interop: Running) -> None:
+    first = message("adt-a08-diagnoses-and-allergies")
+    again = first.replace(b"|A0802|", b"|A0803|").replace(b"20261112080000", b"20261113080000")
+    async with sender(interop) as his:
+        assert (await his.send(first)).code == "AA"
+        assert (await his.send(again)).code == "AA"
+    told = [len(r["events"]) for r in await interop.rows("messages")]
+    assert sorted(told) == [1, 5]
 
 
 async def test_training_messages_are_kept_and_tell_nothing(interop: Running) -> None:
