@@ -74,13 +74,14 @@ def _order(
     if control.upper() == _CHANGED and not reading.profile.prescriptions.number_is_enough:
         text = "if the drug is another one now, the prescription of the former stands"
         reading.note("order_changed", orc, 1, text)
+    quantity = supply.quantity(reading, rxe)
     days, assumed = supply.days_supply(reading, group, rxe)
     yield PrescriptionIssued(
         prescription_id=id,
         patient_id=patient_id,
         medication=_medication(reading, rxe),
         dosage=supply.dosage(reading, group, rxe),
-        quantity=supply.quantity(reading, rxe),
+        quantity=quantity,
         days_supply=days,
         assumed=("days_supply",) if assumed else (),
         prescriber_id=_prescriber(reading, orc, rxe),
