@@ -2,7 +2,8 @@
 
 ``cost``: CPU for each event, case by case (bench/cases.py). ``latency``: what a hop adds to
 the raw loop (bench/latency.py). ``push``: from a report to its push (bench/push.py).
-``http``: the group commit against a transaction each (bench/http_commands.py).
+``http``: the group commit against a transaction each (bench/http_commands.py). ``mllp``: HL7 v2
+from its frame to its acknowledgement (bench/mllp.py).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 import uvloop
 
-from bench import http_commands, latency, push
+from bench import http_commands, latency, mllp, push
 from bench.cases import CASES, TOPICS
 from bench.rounds import Goal, rotated, table
 from bench.world import prefill
@@ -34,6 +35,7 @@ TIMED: Mapping[str, Callable[[Stack, int], Coroutine[Any, Any, None]]] = {
     "latency": latency.compare,
     "push": push.measure,
     "http": http_commands.compare,
+    "mllp": mllp.compare,
 }
 PARTS = ("cost", *TIMED)
 #: Set anew after the first runs on Apache Kafka; docs/performance.md says why.

@@ -73,6 +73,9 @@ class Segment:
 
     def value(self, field: int) -> Value:
         """The first repetition; an empty one if there is none."""
+        raw = self.raw(field)
+        if self.separators.repetition not in raw:  # as nearly all, and this is asked most often
+            return Value(raw if raw.strip() else "", self.separators)
         return next(iter(self.values(field)), Value("", self.separators))
 
     def text(self, field: int, component: int = 1, sub: int = 1) -> str | None:
@@ -237,7 +240,7 @@ def _segments(lines: list[str], separators: Separators) -> Iterator[Segment]:
 
 def _part(text: str, separator: str, number: int) -> str:
     """Part ``number`` of ``text``, without splitting a long rest."""
-    if not separator:
+    if not separator or separator not in text:
         return text if number == 1 else ""
     parts = text.split(separator, number)
     return parts[number - 1] if number <= len(parts) else ""
