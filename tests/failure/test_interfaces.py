@@ -7,7 +7,10 @@ connection, and the same one again until it is acknowledged.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import signal
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,13 +21,11 @@ from libs.common.events import EncounterDischarged, InvitationIssued
 from services.interop.settings import Settings
 from tests.failure.journeys import require_each, require_order
 from tests.support import topics
-from tests.support.platform import Hospital, Platform
+from tests.support.platform import Hospital, Platform, eventually
 
-MESSAGES: Final = 240
 CONNECTIONS: Final = 4
-#: Seconds between two messages, so that they go on until the last part is killed.
-PACE: Final = 0.25
-KILLED: Final = ("interop", "kafka", "interop", "mongo")
+#: Seconds between an answer and the next message.
+PACE: Final = 0.1
 #: Whose messages come in over MLLP.
 HOSPITAL: Final = Settings.model_fields["interop_hospital"].default
 
@@ -42,59 +43,148 @@ def discharge(n: int, at: datetime) -> bytes:
 
 
 class HospitalSystem:
-    """Sends its messages in order over one connection, each until it is acknowledged."""
+    """Sends messages in order over one connection, each until it is acknowledged."""
 
-    def __init__(self, port: int, messages: list[bytes], pace: float = 0.0) -> None:
+    def __init__(self, port: int, messages: Iterable[bytes], pace: float = 0.0) -> None:
         self._port, self._messages, self._pace = port, messages, pace
         self.answers: Counter[str] = Counter()
+        self.acknowledged = 0
+        self.in_flight = False  # sent and not answered
+        self.stop = False
 
     async def run(self) -> None:
-        waiting = list(self._messages)
-        while waiting:
+        messages = iter(self._messages)
+        message = next(messages, None)
+        while message is not None:
             try:
                 async with Sender(self._port) as connection:
-                    while waiting:
-                        code = (await connection.send(waiting[0])).code
+                    while message is not None:
+                        self.in_flight = True
+                        code = (await connection.send(message)).code
+                        self.in_flight = False
                         self.answers[code] += 1
                         if code == "AA":
-                            waiting.pop(0)
-                            await asyncio.sleep(self._pace)
-                        else:
-                            await asyncio.sleep(0.2)
+                            self.acknowledged += 1
+                            message = None if self.stop else next(messages, None)
+                        await asyncio.sleep(self._pace if code == "AA" else 0.2)
             except (OSError, EOFError, TimeoutError):
                 self.answers["none"] += 1
                 await asyncio.sleep(0.1)
+            finally:
+                self.in_flight = False
+
+
+class Senders:
+    """All of them, and what happens to the platform while they send."""
+
+    def __init__(self, platform: Platform, at: datetime) -> None:
+        self._platform = platform
+        port = platform.stack.ports.mllp
+        self.systems = [
+            HospitalSystem(
+                port, (discharge(n, at) for n in itertools.count(first, CONNECTIONS)), PACE
+            )
+            for first in range(CONNECTIONS)
+        ]
+
+    @property
+    def acknowledged(self) -> list[int]:
+        """The numbers of the messages that were."""
+        return [
+            first + n * CONNECTIONS
+            for first, system in enumerate(self.systems)
+            for n in range(system.acknowledged)
+        ]
+
+    async def goes_on(self, messages: int = 8) -> None:
+        """So many more are acknowledged."""
+        enough = len(self.acknowledged) + messages
+        await eventually(lambda: self._true(len(self.acknowledged) >= enough))
+
+    async def all_wait(self) -> None:
+        """Each has sent a message and has no answer."""
+        await eventually(lambda: self._true(all(s.in_flight for s in self.systems)), every=0.02)
+
+    @staticmethod
+    async def _true(value: bool) -> bool:
+        return value
+
+    def signal(self, part: str, sig: signal.Signals) -> None:
+        self._platform.stack.parts[part].kill(sig)
+
+    async def killed_in_full_swing(self, part: str) -> None:
+        await self.goes_on()
+        await self._platform.kill(part)
+        await self._platform.start(part)
+
+    async def killed_between_message_and_answer(self, part: str) -> None:
+        """The database stands still, so that there is a message on every connection of which
+        nobody can say whether it is stored, when ``part`` is killed."""
+        await self.goes_on()
+        self.signal("mongo", signal.SIGSTOP)
+        await self.all_wait()
+        await self._platform.kill(part)
+        self.signal("mongo", signal.SIGCONT)
+        await self._platform.start(part)
+
+    async def killed_with_what_was_not_told(self) -> None:
+        """The broker is away: what is acknowledged waits, and its service dies."""
+        await self.goes_on()
+        await self._platform.kill("kafka")
+        await self.goes_on()
+        await self._platform.kill("interop")
+        await self._platform.start("kafka")
+        await self._platform.start("interop")
 
 
 @pytest.mark.timeout(400)
 async def test_every_acknowledged_message_is_told_exactly_once_whatever_is_killed(
     platform: Platform,
 ) -> None:
-    port = platform.stack.ports.mllp
     async with Hospital(platform, HOSPITAL) as hospital:
         at = hospital.ports.clock.now() - timedelta(hours=1)
-        all = [discharge(n, at) for n in range(MESSAGES)]
-        systems = [HospitalSystem(port, all[n::CONNECTIONS], PACE) for n in range(CONNECTIONS)]
+        senders = Senders(platform, at)
         async with asyncio.TaskGroup() as sending:
-            for system in systems:
+            for system in senders.systems:
                 sending.create_task(system.run())
-            for part in KILLED:
-                await asyncio.sleep(0.4)
-                await platform.kill(part)
-                await platform.start(part)
-        struck = sum((s.answers for s in systems), Counter[str]())
-        assert struck["none"] >= CONNECTIONS, "the kills came in the middle of it"
-        again = HospitalSystem(port, all)
-        await again.run()
+            await senders.killed_in_full_swing("interop")
+            await senders.killed_between_message_and_answer("interop")
+            await senders.killed_with_what_was_not_told()
+            await senders.killed_between_message_and_answer("mongo")
+            await senders.killed_in_full_swing("mongo")
+            await senders.goes_on()
+            for system in senders.systems:
+                system.stop = True
+        struck = sum((s.answers for s in senders.systems), Counter[str]())
+        # interop three times; nobody else's death ends a connection.
+        assert struck["none"] >= 3 * CONNECTIONS, "the kills came in the middle of it"
         await hospital.settled()
 
-        assert again.answers == {"AA": MESSAGES}, "what was stored is acknowledged again"
-        kept = await hospital.rows("interop", "messages")
-        require_each((r["control"] for r in kept), [f"HIS|KILLS|K{n}" for n in range(MESSAGES)])
-        told = await hospital.standing("hospital.encounters", "enrollment.events")
-        mine = [e for e in told if str(getattr(e.data, "patient_id", "")).startswith("hl7-p")]
-        stays = [f"hl7-e{n}" for n in range(MESSAGES)]
-        for kind in (EncounterDischarged, InvitationIssued):
-            found = (e.data for e in topics.once(mine) if isinstance(e.data, kind))
-            require_each((data.encounter_id for data in found), stays)
-        require_order(e for e in mine if isinstance(e.data, InvitationIssued))
+        # Before anything is sent again, or that would make good what was lost.
+        numbers = senders.acknowledged
+        await all_told_once(hospital, numbers)
+        again = HospitalSystem(platform.stack.ports.mllp, [discharge(n, at) for n in numbers])
+        await again.run()
+        assert again.answers == {"AA": len(numbers)}, "what was stored is acknowledged again"
+        await hospital.settled()
+        await all_told_once(hospital, numbers)
+
+
+async def all_told_once(hospital: Hospital, numbers: list[int]) -> None:
+    """Each message is kept once, with events that each stand on their topics; and each stay
+    was told once, and invited to once."""
+    kept = await hospital.rows("interop", "messages", sender="HIS|KILLS")
+    require_each((r["control"] for r in kept), [f"HIS|KILLS|K{n}" for n in numbers])
+    told = await hospital.standing("hospital.encounters", "hospital.prescriptions")
+    promised = {id for row in kept for _, id in row["events"]}
+    assert promised <= {e.id for e in told}
+    stays = [f"hl7-e{n}" for n in numbers]
+    invited = await hospital.standing("enrollment.events")
+    for kind, events in ((EncounterDischarged, told), (InvitationIssued, invited)):
+        found = [e for e in topics.once(events) if isinstance(e.data, kind)]
+        mine = [e for e in found if str(getattr(e.data, "encounter_id", "")).startswith("hl7-e")]
+        require_each((getattr(e.data, "encounter_id", "") for e in mine), stays)
+        if kind is EncounterDischarged:
+            assert {e.id for e in mine} <= promised
+        else:
+            require_order(mine)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.interop.edge.cuts import LONG, cut
 from services.interop.edge.frames import Broken, Frames
 from services.interop.edge.hl7.ack import Code, acknowledge
 from services.interop.edge.hl7.header import read_header
@@ -35,6 +36,11 @@ def test_every_target_is_searched_by_make_fuzz() -> None:
 
 
 # -- what a search has found ----------------------------------------------------------------
+
+
+def test_long_texts_that_are_no_documents_take_time_that_grows_with_their_size() -> None:
+    almost = b"A" * (LONG - 1)
+    cut(b"MSH|^~\\&|" + (almost + b"|" + almost + b"=") * 100)  # the time limit is the assertion
 
 
 def test_after_too_much_junk_no_message_begins_however_it_is_cut() -> None:
