@@ -148,8 +148,13 @@ async def _check(request: Request, caller: Principal, terms: Terms) -> None:
         raise Problem(403, NotAllowed.UNKNOWN_PARTNER)
     if policy.figures.allow_private:
         return
-    parts = urlsplit(terms.endpoint)
-    if parts.scheme != "https" or not parts.hostname or await leads_inside(parts.hostname):
+    try:
+        parts = urlsplit(terms.endpoint)
+        reachable = parts.scheme == "https" and bool(parts.hostname)
+        forbidden = not reachable or await leads_inside(parts.hostname or "")
+    except ValueError:  # no address at all, or a name that no network knows
+        forbidden = True
+    if forbidden:
         fault = Fault("body", "/endpoint", "string_pattern_mismatch")
         raise Problem(422, "address_forbidden", faults=[fault])
 

@@ -80,18 +80,18 @@ def checked(type: str, raw: Mapping[str, Any], place: str) -> Any:
         raise Refused(place, Issue.STRUCTURE, f"no {type} of FHIR R4") from None
 
 
-def _refuse_numbers(raw: Mapping[str, Any], place: str) -> None:
-    waiting: list[tuple[str, Any]] = [(place, raw)]
-    while waiting:
-        at, one = waiting.pop()
-        if isinstance(one, list):
-            waiting += ((f"{at}[{n}]", value) for n, value in enumerate(one))
-        elif isinstance(one, dict):
-            for name, value in one.items():
-                here = f"{at}{_step(name)}"
-                if isinstance(value, int | float) and _TIMES.fullmatch(name):
-                    raise Refused(here, Issue.VALUE, "must be a text in the form of a date or time")
-                waiting.append((here, value))
+def _refuse_numbers(raw: Any, place: str) -> None:
+    if isinstance(raw, list):
+        for n, value in enumerate(raw):
+            if isinstance(value, dict | list):
+                _refuse_numbers(value, f"{place}[{n}]")
+    elif isinstance(raw, dict):
+        for name, value in raw.items():
+            if isinstance(value, dict | list):
+                _refuse_numbers(value, place + _step(name))
+            elif isinstance(value, int | float) and _TIMES.fullmatch(name):
+                text = "must be a text in the form of a date or time"
+                raise Refused(place + _step(name), Issue.VALUE, text)
 
 
 def _fault(place: str, error: Any) -> Fault:
