@@ -53,6 +53,7 @@ def _channels(published: Published) -> dict[str, Any]:
                 }
             },
             "x-owner": topic.owner,
+            "x-partners": sorted(topic.partners),
         }
         for name, topic in sorted(published.topics.items())
     }

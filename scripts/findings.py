@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+from pydantic_core import from_json
 
 from libs.common.bus import Record, Unreadable
 from libs.common.cloudevents import (
@@ -212,6 +216,14 @@ class Inspector:
         headers = {name.lower(): value for name, value in record.headers}
         if (headers.get("content-type") or b"").startswith(b"application/cloudevents"):
             return  # structured: the attributes stand in the body
+        for place, near in _strangers(from_json(record.value or b""), event.data):
+            yield (
+                "unknown_field",
+                f"{place}: a field that the schema does not know"
+                + (f", like {near}" if near else ""),
+                "readers ignore it; if its name is misspelt, mend it",
+                "hint",
+            )
         for name, use in RECOMMENDED.items():
             if headers.get(name) is None and headers.get(f"ce_{name}") is None:
                 yield f"no_{name.removeprefix('ce_')}", f"header {name}: missing", use, "hint"
@@ -222,6 +234,23 @@ class Inspector:
                 f"write {dataschema(event.type)}",
                 "hint",
             )
+
+
+def _strangers(body: Any, read: Any, place: str = "the body") -> Iterator[tuple[str, str]]:
+    """Where ``body`` has fields that were not ``read``, and which of ours each is most like.
+
+    Their own names are not told: what stands there in place of a name may be a value.
+    """
+    if isinstance(body, list) and isinstance(read, tuple):
+        for inner, part in zip(body, read, strict=True):
+            yield from _strangers(inner, part, place)
+    elif isinstance(body, dict) and isinstance(read, BaseModel):
+        known = type(read).model_fields
+        for name, inner in body.items():
+            if name in known:
+                yield from _strangers(inner, getattr(read, name), name)
+            else:
+                yield place, next(iter(get_close_matches(name.lower(), known, 1)), "")
 
 
 def report(findings: Sequence[Finding]) -> list[str]:

@@ -85,8 +85,7 @@ def fill(bootstrap: str, hospital: str, *, all_topics: bool) -> int:
     given = [
         event
         for event in events(hospital, datetime.now(UTC))
-        if all_topics
-        or not all(p.startswith("lianxin.") for p in registry[event.data.TOPIC].producers)
+        if all_topics or "write" in registry[event.data.TOPIC].partners
     ]
     asyncio.run(publish(bootstrap, given))
     return len(given)

@@ -105,6 +105,7 @@ ADVISABLE: Mapping[str, Callable[[], list[Sent]]] = {
     "repeated": lambda: [sent(), sent()],
     "long_past": lambda: [sent(time=(NOW - timedelta(days=8)).isoformat())],
     "other_dataschema": lambda: [sent(dataschema="https://his.example/discharge.json")],
+    "unknown_field": lambda: [sent(body={"admittedAt": NAME})],
     "no_subject": lambda: [sent(subject=None)],
     "no_sequence": lambda: [sent(sequence=None)],
     "no_dataschema": lambda: [sent(dataschema=None)],

@@ -82,9 +82,17 @@ def test_an_attribute_is_named_and_so_is_a_field() -> None:
     assert finding.detail.startswith("patient.birth_date: ")
 
 
-@pytest.mark.parametrize("code", WRONG)
+def test_a_misspelt_field_is_told_by_the_name_that_it_should_have() -> None:
+    (finding,) = judged(ADVISABLE["unknown_field"]())
+    assert finding.detail == "the body: a field that the schema does not know, like admitted_at"
+    deep = sent(body={"department": {"code": "NEURO", "title": NAME}})
+    (finding,) = judged([deep])
+    assert finding.detail == "department: a field that the schema does not know"
+
+
+@pytest.mark.parametrize("code", [*WRONG, *ADVISABLE])
 def test_no_value_is_told(code: str) -> None:
-    for line in report(judged(in_order(WRONG[code]()))):
+    for line in report(judged(in_order((WRONG.get(code) or ADVISABLE[code])()))):
         for value in (NAME, "p-200870", "e-20261118-031", "yesterday", "h1/"):
             assert value not in line
 
