@@ -67,6 +67,12 @@ def test_every_consumer_has_a_topic_for_its_dead_letters(published: Published) -
     assert dead_letters == {f"lianxin.{service}.dlq" for service in SERVICES}
 
 
+def test_partners_may_what_the_partner_kit_tells_them(published: Published) -> None:
+    for name, topic in published.topics.items():
+        assert ("read" in topic.partners) == (name != "notify.requests" and not topic.dead_letters)
+        assert ("write" in topic.partners) == name.startswith(("hospital.", "notify.requests"))
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_topics_that_a_service_reads_name_it_as_consumer(
     published: Published, service: str
