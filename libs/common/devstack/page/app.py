@@ -19,7 +19,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from libs.common import dev_issuer
 from libs.common.clock import Ports
-from libs.common.devstack.page import api, contracts, hospital
+from libs.common.devstack.page import api, contracts, hospital, partners
 from libs.common.devstack.page.feed import EventFeed, follow
 from libs.common.devstack.page.health import Health
 from libs.common.devstack.page.hub import Hub
@@ -96,6 +96,7 @@ def build(settings: Settings, feed: EventFeed, store: Store | None = None) -> Fa
     app.include_router(dev_issuer.router(issuer), prefix=dev_issuer.PATH)
     app.include_router(api.router(world))
     app.include_router(hospital.router(world))
+    app.include_router(partners.router())
     _pages(app, Views(world), world, streams)
     _intake(app, world, store)
     return app
