@@ -39,7 +39,10 @@ def is_public(address: str) -> bool:
 
 
 async def leads_inside(host: str) -> bool:
-    """Whether ``host`` is now known to lie inside; what can't be resolved is not."""
+    """Whether ``host`` is now known to lie inside; what can't be resolved is not.
+
+    ``ValueError`` for a name that no network knows.
+    """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
@@ -70,7 +73,7 @@ class _Guard(httpcore.AsyncNetworkBackend):
                 found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError from error
         addresses = list(dict.fromkeys(str(f[4][0]) for f in found))
         if not addresses or not all(map(is_public, addresses)):

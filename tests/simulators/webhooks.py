@@ -45,6 +45,7 @@ class WebhookReceiver:
         self.received: list[Received] = []
         self.script: deque[str] = deque()
         self.answers: dict[str, str] = {}
+        self.pace = 0.0  # seconds before each answer
         self.connections = 0
         self.port = 0
         self.came = asyncio.Event()
@@ -76,6 +77,7 @@ class WebhookReceiver:
             word = self.script.popleft() if self.script else self._answer_to(body)
             if word == "close":
                 return
+            await asyncio.sleep(self.pace)
             headers = {k.decode(): v.decode() for k, v in request.headers}
             if word != "redirect":
                 self.received.append(Received(request.target.decode(), headers, body))

@@ -173,7 +173,7 @@ def decide_rested(input: Input, state: State, env: Env) -> Answer:
     again = False
     if subscription.status is Status.SUSPENDED:
         due = None
-    elif agenda.failures:
+    elif agenda.failures and subscription.status is not Status.DELETED:
         due = env.now + figures.delay(agenda.failures, rested.jitter, rested.retry_after)
     elif not unchanged(input, agenda):
         due, again = env.now, True

@@ -70,14 +70,20 @@ Value = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}(\.[a-z][a-z0-9_]{0,63})?$")]
 
 
+#: RFC 3986, as far as a receiver needs it: no user, no fragment, nothing beyond ASCII.
+_ENDPOINT: Final = (
+    r"^https?://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][!-\"$-?A-~]*)?$"
+)
+
+
 class Terms(BaseModel):
     """What a partner asks for: everything of a subscription that it may set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    endpoint: Sensitive[
-        Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s/@#]+[^\s@#]*$")]
-    ] = Field(description="Where events are posted to: https, without user or fragment.")
+    endpoint: Sensitive[Annotated[str, StringConstraints(max_length=2048, pattern=_ENDPOINT)]] = (
+        Field(description="Where events are posted to: https, without user or fragment.")
+    )
     types: tuple[Value, ...] = Field(
         default=(), max_length=100, description="Event types; none: those of `topics` alone."
     )

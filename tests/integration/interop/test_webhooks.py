@@ -435,6 +435,8 @@ async def test_another_partner_sees_nothing_and_who_is_none_may_not_subscribe(
         ({"filter": {"ward": ["x"]}}, 422, "unknown_filter_field"),
         ({"endpoint": "ftp://app.example/"}, 422, "invalid_request"),
         ({"endpoint": "https://me@app.example/"}, 422, "invalid_request"),
+        ({"endpoint": "https://app.example/#x"}, 422, "invalid_request"),
+        ({"endpoint": "https://app.example/\u00e9"}, 422, "invalid_request"),
         ({"heartbeat_seconds": 5}, 422, "invalid_request"),
     ],
 )  # fmt: skip
@@ -449,7 +451,14 @@ async def test_what_can_not_be_is_refused_with_its_field(
 @pytest.mark.parametrize("interop", [{"webhook_allow_private": False}], indirect=True)
 @pytest.mark.parametrize(
     "endpoint",
-    ["http://8.8.8.8/", "https://127.0.0.1/", "https://10.1.2.3/", "https://localhost/"],
+    [
+        "http://8.8.8.8/",
+        "https://127.0.0.1/",
+        "https://10.1.2.3/",
+        "https://localhost/",
+        "https://[::1]:8443/x",
+        "https://[:::]/",
+    ],
 )
 async def test_an_endpoint_inside_our_network_is_refused(interop: Running, endpoint: str) -> None:
     async with app(interop) as client:

@@ -432,6 +432,15 @@ def test_an_endpoint_that_fails_is_left_alone_for_longer_each_time(case: Case) -
     assert the(case, Agenda, id).failures == 0
 
 
+def test_a_deleted_one_is_looked_at_once_more_and_never_again(case: Case) -> None:
+    id = active(case)
+    looked = the(case, Agenda, id).version
+    case.command(DELETE, Nothing(), actor=APP, subject=id)
+    assert rested(case, id, Verdict.AWAY, if_match=looked)["again"] is True
+    assert rested(case, id, None)["again"] is False
+    assert the(case, Agenda, id).due_at is None
+
+
 def test_what_came_since_the_look_asks_for_another(case: Case) -> None:
     id = active(case)
     looked = the(case, Agenda, id).version
