@@ -324,6 +324,16 @@ def test_a_number_is_no_date(number: float) -> None:
     assert faults(found) == [("Patient.birthDate", "value")]
 
 
+@pytest.mark.parametrize("levels", [70, 450, 900, 20_000])
+@pytest.mark.parametrize("name", ["extension", "contained", "name"])
+def test_what_is_nested_without_end_is_refused(levels: int, name: str) -> None:
+    deep = f'{{"{name}": [' * levels + "{}" + "]}" * levels
+    raw = json.dumps({**patient(), name: ["*"]}).replace('"*"', deep).encode()
+    found = Sender().send(raw, Request("PUT", "Patient", "p1"))
+    assert {f.code for f in found.faults} <= {"structure", "invalid"}
+    assert found.faults
+
+
 @pytest.mark.parametrize("kind", ["Invented", "None", "Element", "patient"])
 def test_a_type_that_fhir_does_not_have_is_refused(kind: str) -> None:
     entry = {"resource": {"resourceType": kind}, "request": {"method": "POST", "url": kind}}

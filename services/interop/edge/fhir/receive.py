@@ -229,5 +229,5 @@ def parts(raw: bytes) -> list[bytes] | None:
         if body.get("resourceType") != "Bundle" or len(entries) > MOST_OF_BATCH:
             return None
         return bundle.parts(raw)
-    except Refused:
+    except (Refused, RecursionError):
         return None

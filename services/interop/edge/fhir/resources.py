@@ -52,6 +52,7 @@ _WORDS: Final[Mapping[str, tuple[Issue, str]]] = {
     "value_error": (Issue.VALUE, "not in the form that FHIR gives it"),
 }
 _MOST: Final = 20
+_DEEPEST: Final = 64
 #: Elements that hold a date or time. The library would take a number there for seconds.
 _TIMES: Final = re.compile(
     r".*Date(Time)?|start|end|date|issued|authoredOn|created|creation|lastUpdated|timestamp|event"
@@ -68,8 +69,8 @@ def is_known(type: str) -> bool:
 
 def checked(type: str, raw: Mapping[str, Any], place: str) -> Any:
     """``raw`` as a model of ``type``, which stands at ``place`` (FHIRPath)."""
+    _look_through(raw, place)
     read = {name: value for name, value in raw.items() if name not in _UNREAD}
-    _refuse_numbers(read, place)
     try:
         return _MODELS[type].model_validate(read)
     except ValidationError as error:
@@ -80,15 +81,18 @@ def checked(type: str, raw: Mapping[str, Any], place: str) -> Any:
         raise Refused(place, Issue.STRUCTURE, f"no {type} of FHIR R4") from None
 
 
-def _refuse_numbers(raw: Any, place: str) -> None:
+def _look_through(raw: Any, place: str, depth: int = 0) -> None:
+    """Refuse numbers where a date belongs, and what nobody nests so deeply but to do harm."""
+    if depth > _DEEPEST:
+        raise Refused(place[:200], Issue.STRUCTURE, f"nested more than {_DEEPEST} deep")
     if isinstance(raw, list):
         for n, value in enumerate(raw):
             if isinstance(value, dict | list):
-                _refuse_numbers(value, f"{place}[{n}]")
+                _look_through(value, f"{place}[{n}]", depth + 1)
     elif isinstance(raw, dict):
         for name, value in raw.items():
             if isinstance(value, dict | list):
-                _refuse_numbers(value, place + _step(name))
+                _look_through(value, place + _step(name), depth + 1)
             elif isinstance(value, int | float) and _TIMES.fullmatch(name):
                 text = "must be a text in the form of a date or time"
                 raise Refused(place + _step(name), Issue.VALUE, text)

@@ -73,11 +73,8 @@ def prescription(reading: Reading, resource: Resource) -> Iterator[Event]:
     if issued and not (stopped and _was_issued(resource)):
         yield _issued(reading, resource, id, patient_id)
     if stopped:
-        by = reading.practitioner(model.performer, resource, "performer")
-        at = reading.recorded(resource)
-        yield PrescriptionStopped(
-            prescription_id=id, patient_id=patient_id, stopped_at=at, stopped_by=by
-        )
+        at = reading.recorded(resource)  # who stopped it, R4 does not say
+        yield PrescriptionStopped(prescription_id=id, patient_id=patient_id, stopped_at=at)
 
 
 def _was_issued(resource: Resource) -> bool:
