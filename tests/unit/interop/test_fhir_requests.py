@@ -170,6 +170,16 @@ def test_a_conditional_update_replaces_what_it_finds() -> None:
     assert json.loads(kept.content)["gender"] == "male"
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_condition_that_finds_several_is_refused(method: str) -> None:
+    sender = Sender()
+    same = [{"type": MR, "system": "u", "value": "M1"}]
+    sender.told(patient(identifier=same), patient(id="p2", identifier=same))
+    asked = Request(method, "Patient", "", "identifier=u|M1")
+    found = sender.send(without(patient(identifier=same), "id"), asked)
+    assert faults(found) == [("Patient", "multiple-matches")]
+
+
 @pytest.mark.parametrize("condition", ["name=x", "identifier=M1", "identifier=u|M1&x=1", "x"])
 def test_other_searches_are_refused(condition: str) -> None:
     found = Sender().post(without(patient(), "id"), condition)

@@ -17,7 +17,16 @@ from libs.common.events import (
     PatientRegistered,
     PatientSnapshot,
 )
-from services.interop.domain.receipt import Body, Fault, Receipt, Received, Standing
+from services.interop.domain.kept import Kept
+from services.interop.domain.receipt import (
+    OUTDATED,
+    Body,
+    Fault,
+    Format,
+    Receipt,
+    Received,
+    Standing,
+)
 from services.interop.handlers import HANDLERS, RECEIVE
 from services.interop.store import COLLECTIONS
 from tests.support.rules import Case
@@ -210,3 +219,48 @@ def test_training_messages_are_kept_and_tell_nothing() -> None:
     assert not c.emitted
     message(c, "2", discharged())
     assert [e.sequence for e in c.emitted] == [1]
+
+
+def kept(content: bytes, version: int = 0) -> Kept:
+    return Kept(
+        id="k1", hospital="h1", version=version, type="Patient", fhir_id="1", content=content
+    )
+
+
+def fhir(c: Case, raw: bytes, *events: Event, **more: Any) -> Decision:
+    data = Received(
+        format=Format.FHIR,
+        sender="ehr",
+        control_id="",
+        type="PUT Patient",
+        raw=raw,
+        events=events,
+        **more,
+    )
+    answer = c.command(RECEIVE, data)
+    assert isinstance(answer, Decision)
+    return answer
+
+
+def test_what_was_read_with_something_that_has_changed_since_is_not_decided() -> None:
+    c = case()
+    fhir(c, b"a", registered(), kept=(kept(b"a"),))
+    c.take()
+    for outdated in ({"kept": (kept(b"b"),)}, {"seen": (("k1", 0),)}):
+        answer = fhir(c, b"b", registered(), **outdated)
+        assert (answer.note, answer.result) == (OUTDATED, {"outdated": True})
+    assert not c.emitted
+    assert [k.content for k in c.docs(Kept)] == [b"a"]
+    assert len(c.docs(Receipt)) == 1
+    assert fhir(c, b"b", registered(), kept=(kept(b"b", version=1),)).note == Standing.ACCEPTED
+
+
+def test_the_same_bytes_that_change_what_is_kept_are_no_repetition() -> None:
+    c = case()
+    fhir(c, b"a", registered(), kept=(kept(b"a"),))
+    assert fhir(c, b"a", seen=(("k1", 1),)).note == "repeated"
+    fhir(c, b"b", registered(), kept=(kept(b"b", version=1),))
+    fhir(c, b"a", registered(), kept=(kept(b"a", version=2),))
+    assert len(c.emitted) == 3
+    first = next(r for r in c.docs(Receipt) if len(r.events) == 2)
+    assert len(set(first.events)) == 2, "both that these bytes gave are on their receipt"
