@@ -74,7 +74,6 @@ class ConditionRecorded(ClinicalRecord):
     """A diagnosis or problem of the patient was recorded or changed."""
 
     TYPE: ClassVar[str] = "hospital.condition.recorded.v1"
-    DRAFT: ClassVar[bool] = True
     SUBJECT: ClassVar[str] = "condition_id"
 
     condition_id: Id = Field(description="The record of the condition.")
@@ -90,7 +89,6 @@ class AllergyRecorded(ClinicalRecord):
     """An allergy or intolerance of the patient was recorded or changed."""
 
     TYPE: ClassVar[str] = "hospital.allergy.recorded.v1"
-    DRAFT: ClassVar[bool] = True
     SUBJECT: ClassVar[str] = "allergy_id"
 
     allergy_id: Id = Field(description="The record of the allergy.")

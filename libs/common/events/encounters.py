@@ -131,7 +131,6 @@ class EncounterAdmitted(Event):
     """A stay began. Said again with other values, it replaces what was said before."""
 
     TYPE: ClassVar[str] = "hospital.encounter.admitted.v1"
-    DRAFT: ClassVar[bool] = True
     TOPIC: ClassVar[str] = "hospital.encounters"
     SUBJECT: ClassVar[str] = "encounter_id"
 
@@ -148,7 +147,6 @@ class AdmissionCancelled(Event):
     """An admission was taken back: the stay never was. It may arrive before the admission."""
 
     TYPE: ClassVar[str] = "hospital.encounter.admission_cancelled.v1"
-    DRAFT: ClassVar[bool] = True
     TOPIC: ClassVar[str] = "hospital.encounters"
     SUBJECT: ClassVar[str] = "encounter_id"
 

@@ -49,21 +49,18 @@ class ExamScheduled(ExamPlan):
     """An examination was ordered or has got a time."""
 
     TYPE: ClassVar[str] = "hospital.exam.scheduled.v1"
-    DRAFT: ClassVar[bool] = True
 
 
 class ExamRescheduled(ExamPlan):
     """An examination has another time or place; it also serves a reader that missed the first."""
 
     TYPE: ClassVar[str] = "hospital.exam.rescheduled.v1"
-    DRAFT: ClassVar[bool] = True
 
 
 class ExamCancelled(ExamFact):
     """An examination will not take place. It may arrive before the plan."""
 
     TYPE: ClassVar[str] = "hospital.exam.cancelled.v1"
-    DRAFT: ClassVar[bool] = True
 
     cancelled_at: AwareDatetime = Field(
         description="When it was cancelled; a plan made later holds again."

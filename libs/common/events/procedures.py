@@ -34,7 +34,6 @@ class ProcedureScheduled(ProcedureContent):
     """A procedure is planned. Said again with other values, it replaces what was planned."""
 
     TYPE: ClassVar[str] = "hospital.procedure.scheduled.v1"
-    DRAFT: ClassVar[bool] = True
 
     starts_at: AwareDatetime | None = Field(
         default=None, description="When it shall begin; absent: no time yet."
@@ -48,7 +47,6 @@ class ProcedurePerformed(ProcedureContent):
     """A procedure was performed."""
 
     TYPE: ClassVar[str] = "hospital.procedure.performed.v1"
-    DRAFT: ClassVar[bool] = True
 
     performed_at: AwareDatetime = Field(description="When it was performed.")
 
@@ -57,7 +55,6 @@ class ProcedureCancelled(ProcedureFact):
     """A planned procedure will not be performed. It may arrive before the plan."""
 
     TYPE: ClassVar[str] = "hospital.procedure.cancelled.v1"
-    DRAFT: ClassVar[bool] = True
 
     cancelled_at: AwareDatetime = Field(description="When it was cancelled; the plan before it.")
     reason: Word | None = Field(default=None, description="Why.")

@@ -58,7 +58,6 @@ class PractitionerLeft(Event):
     """A practitioner no longer works here."""
 
     TYPE: ClassVar[str] = "hospital.practitioner.left.v1"
-    DRAFT: ClassVar[bool] = True
     TOPIC: ClassVar[str] = "hospital.staff"
     KEY: ClassVar[str] = "practitioner_id"
     SUBJECT: ClassVar[str] = "practitioner_id"
