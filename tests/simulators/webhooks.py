@@ -27,6 +27,12 @@ class Received:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    word: str = "204"
+
+    @property
+    def taken(self) -> bool:
+        """Whether its receiver has it: it said so, or wanted to."""
+        return self.word.startswith("2") or self.word in ("lose", "flood")
 
     @property
     def key(self) -> str:
@@ -80,7 +86,7 @@ class WebhookReceiver:
             await asyncio.sleep(self.pace)
             headers = {k.decode(): v.decode() for k, v in request.headers}
             if word != "redirect":
-                self.received.append(Received(request.target.decode(), headers, body))
+                self.received.append(Received(request.target.decode(), headers, body, word))
                 self.came.set()
             if word == "lose":
                 return
