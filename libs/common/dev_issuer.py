@@ -103,7 +103,7 @@ class DevelopmentIssuer:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = directory / "key.pem"
         if not file.exists():
-            _write_new(file, _pem(ec.generate_private_key(ec.SECP256R1())))
+            write_new(file, pem(ec.generate_private_key(ec.SECP256R1())))
         key = serialization.load_pem_private_key(file.read_bytes(), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise Refused(f"{file} is not a key of ours; remove it and start again.")
@@ -167,7 +167,7 @@ def router(issuer: DevelopmentIssuer) -> APIRouter:
     return routes
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -175,7 +175,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _write_new(file: Path, content: bytes) -> None:
+def write_new(file: Path, content: bytes) -> None:
     """Create ``file`` for its owner alone, whole or not at all; an existing one stays."""
     draft = file.with_name(f"{file.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:

@@ -96,6 +96,13 @@ class Engine:
         with span:
             return await self._run(inputs, span)
 
+    async def rehearse(self, input: Input) -> Answer:
+        """What would be decided now: for who must first fetch what the decision rests on.
+
+        Nothing is saved, and ``run`` decides afresh. Raises ``Unavailable``.
+        """
+        return await self._planner.rehearse(input)
+
     async def _run(self, inputs: Sequence[Input], span: Batch) -> list[Outcome]:
         outcomes: list[Outcome] = []
         while len(outcomes) < len(inputs):

@@ -149,6 +149,13 @@ class Planner:
 
     # -- decide -------------------------------------------------------------------------
 
+    async def rehearse(self, input: Input) -> Answer:
+        """What the rule would answer to ``input`` now; nothing is kept of it."""
+        work, _ = await self._load([input], [inbox_id(input)])
+        now = self._ports.clock.now()
+        env = Env(now=now, policy=self._policy, secret=self._ports.randomness.token)
+        return self._handlers[input.type].decide(input, work.view(input.hospital), env)
+
     async def plan(self, inputs: Sequence[Input], span: Batch, *, give_up: bool) -> Plan:
         ids = [inbox_id(i) for i in inputs]
         work, known = await self._load(inputs, ids)

@@ -79,6 +79,8 @@ class ServiceSpec:
     policy: Callable[[Any], Any] = lambda _settings: None
     observe: Callable[[Input, Answer], None] = _ignore
     background: Callable[[Runtime], Sequence[Coroutine[Any, Any, None]]] = lambda _runtime: ()
+    #: What routes need of the outside world; it may raise ``dev_issuer.Refused``.
+    adapters: Callable[[Any], Any] = lambda _settings: None
     listeners: Callable[[Runtime], Sequence[Coroutine[Any, Any, None]]] = lambda _runtime: ()
     #: How long documents are kept, where not for ever.
     lives: Callable[[Any], Sequence[Life]] = lambda _settings: ()
@@ -312,6 +314,7 @@ def build(
     settings = settings or spec.settings()
     ports = ports or Ports()
     refuse_development_issuer(settings)
+    adapters = spec.adapters(settings)
     logs.configure(spec.name, level=settings.log_level, environment=settings.environment)
     traces = telemetry.setup(
         spec.name,
@@ -355,6 +358,7 @@ def build(
         not_ready=not_ready,
         lifespan=lifespan,
     )
+    app.state.adapters = adapters
     return app
 
 

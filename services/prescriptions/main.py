@@ -7,10 +7,11 @@ from zoneinfo import ZoneInfo
 from libs.common import adult_age, metrics, service, yaml_files
 from libs.common.decision import Answer, Input
 from libs.common.service import ServiceSpec
-from services.prescriptions.api import acting, reading
+from services.prescriptions.api import acting, reading, verification
 from services.prescriptions.domain.documents import Refill, Status
 from services.prescriptions.domain.policy import RenewalPolicies
 from services.prescriptions.handlers import DOCTOR_DECISION, HANDLERS
+from services.prescriptions.senders import signer_of
 from services.prescriptions.settings import Settings
 from services.prescriptions.store import COLLECTIONS
 
@@ -40,10 +41,11 @@ SPEC = ServiceSpec(
     topics=("hospital.prescriptions", "hospital.patients", "enrollment.events"),
     handlers=HANDLERS,
     collections=COLLECTIONS,
-    routers=(acting.router, reading.router),
-    access={**acting.ACCESS, **reading.ACCESS},
+    routers=(acting.router, reading.router, verification.router),
+    access={**acting.ACCESS, **reading.ACCESS, **verification.ACCESS},
     texts=acting.TEXTS,
     policy=load_policy,
+    adapters=signer_of,
     observe=count,
 )
 

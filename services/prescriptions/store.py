@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+
 from libs.common.decision import Actor
 from libs.common.events import RefillStage
 from libs.common.mongo import Collection, CollectionSpec, Database, Index
@@ -16,6 +17,7 @@ from services.prescriptions.domain.documents import (
     Prescription,
     Refill,
     RenewalAccount,
+    SigningKey,
     Status,
 )
 from services.prescriptions.domain.persons import ids_of
@@ -23,15 +25,23 @@ from services.prescriptions.domain.persons import ids_of
 PATIENTS = CollectionSpec(PatientCare)
 PRESCRIPTIONS = CollectionSpec(Prescription, indexes=(Index(("patient_id", "issued_at", "id")),))
 ACCOUNTS = CollectionSpec(RenewalAccount, indexes=(Index(("patient_id",)),))
+SIGNING_KEYS = CollectionSpec(SigningKey)
 REFILLS = CollectionSpec(
     Refill,
     indexes=(
+        Index(("new_prescription_id",)),
         Index(("patient_id", "requested_at", "id")),
         Index(("stage", "waiting_since", "id")),
     ),
 )
 
-COLLECTIONS: tuple[CollectionSpec[Any], ...] = (PATIENTS, PRESCRIPTIONS, ACCOUNTS, REFILLS)
+COLLECTIONS: tuple[CollectionSpec[Any], ...] = (
+    PATIENTS,
+    PRESCRIPTIONS,
+    ACCOUNTS,
+    REFILLS,
+    SIGNING_KEYS,
+)
 
 #: The sort values of a list: a time, and the id to part what is of one moment.
 Keyset = tuple[datetime, str]
@@ -45,6 +55,7 @@ class Store:
         self._prescriptions: Collection[Prescription] = database.collection(PRESCRIPTIONS)
         self._accounts: Collection[RenewalAccount] = database.collection(ACCOUNTS)
         self._refills: Collection[Refill] = database.collection(REFILLS)
+        self._keys: Collection[SigningKey] = database.collection(SIGNING_KEYS)
 
     async def patient(self, hospital: str, id: str) -> PatientCare:
         """What is known of the patient, or person, whom ``id`` names today."""
@@ -56,6 +67,21 @@ class Store:
 
     async def refill(self, hospital: str, id: str) -> Refill | None:
         return await self._refills.get(hospital, id)
+
+    async def renewal_of(self, hospital: str, prescription_id: str) -> Refill | None:
+        """The renewal that has become ``prescription_id``."""
+        where = {"new_prescription_id": prescription_id}
+        return next(iter(await self._refills.find(hospital, where, limit=1)), None)
+
+    async def is_stopped(self, refill: Refill, now: datetime) -> bool:
+        """Whether the hospital has stopped the renewal's own prescription since."""
+        own = await self._prescriptions.get(refill.hospital, refill.new_prescription_id or "")
+        at = own.stopped_at if own is not None else None
+        return at is not None and at <= now
+
+    async def keys(self, hospital: str, kids: Iterable[str]) -> Mapping[str, SigningKey]:
+        found = await self._keys.load("id", [(hospital, kid) for kid in kids])
+        return {key.id: key for key in found}
 
     async def refills(
         self, care: PatientCare, staff: Mapping[str, Any], after: Keyset | None, limit: int

@@ -35,7 +35,9 @@ def environment(folder: Path, ports: Ports, bootstrap: str, mongo_url: str) -> d
         "OIDC_AUDIENCE": DEFAULT_AUDIENCE,
         "OIDC_JWKS_URL": (issuer_folder(folder) / JWKS_FILE).as_uri(),
         "POLICIES_DIR": str(ROOT / "policies"),
+        "SIGNING_KEYS_DIR": str(folder / "signing-keys"),
         "PUBLIC_BASE_URL": f"http://127.0.0.1:{ports.services['enrollment']}",
+        "PRESCRIPTIONS_PUBLIC_URL": f"http://127.0.0.1:{ports.services['prescriptions']}",
         "INTEROP_PUBLIC_URL": f"http://127.0.0.1:{ports.services['interop']}",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "",  # compiled once, a service starts in a third of the time

@@ -17,6 +17,8 @@ from libs.common.http.access import Access
 from libs.common.http.bodies import NotText
 from libs.common.http.idempotency import IdempotencyKey, IfMatch, RequiredIfMatch
 from libs.common.http.problems import Problem
+from services.prescriptions.api.signing import with_signature
+from services.prescriptions.domain import doctor, pharmacist
 from services.prescriptions.domain.doctor import DoctorDecision
 from services.prescriptions.domain.ending import CancelRefill
 from services.prescriptions.domain.pharmacist import PharmacistReview
@@ -53,10 +55,9 @@ async def decide(
     request: Request, id: str, body: DoctorDecisionBody, if_match: RequiredIfMatch
 ) -> Response:
     """Approve and sign, or decline: a doctor of the treating department, or the prescriber."""
-    return await _decided(
-        request,
-        commands.command(request, DOCTOR_DECISION, body, subject=id, if_match=if_match),
-    )
+    input = commands.command(request, DOCTOR_DECISION, body, subject=id, if_match=if_match)
+    input = input._replace(data=doctor.SignedDecision(**body.model_dump()))
+    return await _decided(request, await with_signature(request, input, doctor.ROLE))
 
 
 @router.post("/refills/{id}/pharmacist-review", response_model=Receipt)
@@ -64,10 +65,9 @@ async def review(
     request: Request, id: str, body: PharmacistReview, if_match: RequiredIfMatch
 ) -> Response:
     """Pass, return to the doctor who signed, or refuse: another person than that doctor."""
-    return await _decided(
-        request,
-        commands.command(request, PHARMACIST_REVIEW, body, subject=id, if_match=if_match),
-    )
+    input = commands.command(request, PHARMACIST_REVIEW, body, subject=id, if_match=if_match)
+    input = input._replace(data=pharmacist.SignedReview(**body.model_dump()))
+    return await _decided(request, await with_signature(request, input, pharmacist.ROLE))
 
 
 @router.post("/refills/{id}/cancel", response_model=Receipt)
@@ -115,5 +115,36 @@ TEXTS: words.Texts = {
     "days_supply_fixed": {
         "zh-CN": "续方的用量天数须与原处方一致（{days_supply} 天）。",
         "en": "A renewal is for as many days as the prescription, {days_supply}.",
+    },
+    "record_missing": {
+        "zh-CN": "处方须写明患者姓名、性别和年龄，但医院尚未传来该患者的档案。请稍后再试。",
+        "en": "A prescription states the patient's name, sex and age, but the hospital has not sent"
+        " this patient's record yet. Please try again later.",
+    },
+    "unsigned": {
+        "zh-CN": "处方须经电子签名后方可办理。",
+        "en": "This step needs an electronic signature.",
+    },
+    "unsigned_by_doctor": {
+        "zh-CN": "该续方尚无医师电子签名，请退回原医师重新批准。",
+        "en": "The doctor's electronic signature is missing: return it to be approved again.",
+    },
+    "key_of_another": {
+        "zh-CN": "签名所用密钥不属于您，请联系医院信息科。",
+        "en": "The signature was made with a key that is not yours. Please ask the hospital's IT.",
+    },
+    "no_signing_certificate": {
+        "zh-CN": "您尚未开通电子签名，请联系医院信息科。",
+        "en": "You have no certificate to sign with. Please ask the hospital's IT.",
+    },
+    "signing_unavailable": {
+        "zh-CN": "电子签名服务暂时不可用，处方未签署，状态未改变。请稍后再试。",
+        "en": "The signing service can't be reached. Nothing was signed or changed; try again"
+        " later.",
+    },
+    "signature_not_taken": {
+        "zh-CN": "电子签名服务返回的签名无法通过验证，处方未签署，状态未改变。请联系医院信息科。",
+        "en": "The signing service's signature can't be verified. Nothing was signed or changed."
+        " Please ask the hospital's IT.",
     },
 }

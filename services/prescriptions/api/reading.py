@@ -24,10 +24,10 @@ from libs.common.http.access import Access, Caller
 from libs.common.http.idempotency import etag
 from libs.common.http.paging import Page, PageOf, Paging
 from libs.common.http.problems import Problem
-from libs.common.http.reads import Reads
+from libs.common.http.reads import PatientReads, Reads
 from services.prescriptions.api.acting import TEXTS
 from services.prescriptions.domain import doctor, pharmacist
-from services.prescriptions.domain.documents import PatientCare
+from services.prescriptions.domain.documents import PatientCare, Refill
 from services.prescriptions.domain.persons import ids_of, is_patient, may_act
 from services.prescriptions.domain.policy import Audience, RenewalPolicies, RenewalPolicy
 from services.prescriptions.domain.views import (
@@ -69,11 +69,23 @@ async def read(
     request: Request, id: str, caller: Caller, store: Prescriptions, policy: Policy, reads: Reads
 ) -> Response:
     """One renewal with its history."""
+    refill = await shown(request, id, caller, store, policy, reads)
+    staff = doctor.may_see(refill, caller.actor) or pharmacist.may_see(refill, caller.actor)
+    reader = _reader(request, "staff" if staff else "patient")
+    body = refill_view(refill, reader).model_dump(mode="json")
+    return JSONResponse(body, headers={"ETag": etag(refill.version)})
+
+
+async def shown(
+    request: Request, id: str, caller: Principal, store: Store, policy: RenewalPolicy,
+    reads: PatientReads,
+) -> Refill:  # fmt: skip
+    """The renewal ``id``, if the caller may see it; recorded either way."""
     refill = await store.refill(caller.hospital, id)
     if refill is None:
         raise Problem(404, Common.NOT_FOUND)
     actor = caller.actor
-    seen = staff = doctor.may_see(refill, actor) or pharmacist.may_see(refill, actor)
+    seen = doctor.may_see(refill, actor) or pharmacist.may_see(refill, actor)
     if not seen:
         care = await store.patient(caller.hospital, refill.patient_id)
         seen = await _is_theirs(request, caller, store, policy, care)
@@ -81,9 +93,7 @@ async def read(
         await reads.of(refill.patient_id, RESOURCE, id, outcome=Outcome.MINOR_FAILURE)
         raise Problem(404, Common.NOT_FOUND)
     await reads.of(refill.patient_id, RESOURCE, id)
-    reader = _reader(request, "staff" if staff else "patient")
-    body = refill_view(refill, reader).model_dump(mode="json")
-    return JSONResponse(body, headers={"ETag": etag(refill.version)})
+    return refill
 
 
 @router.get("/refills", response_model=PageOf[RefillView])

@@ -37,6 +37,7 @@ from services.prescriptions.domain.facts import Deciding, Outcome
 from services.prescriptions.domain.persons import is_patient, patient
 from services.prescriptions.domain.policy import RenewalPolicy
 from services.prescriptions.domain.rules import LASTING, evaluate, refusal
+from services.prescriptions.domain.signatures import needs_key
 from services.prescriptions.domain.steps import (
     Over,
     closed,
@@ -64,6 +65,7 @@ def needs_decided(input: Input, state: State) -> Iterator[Need]:
     refill = state.get(Refill, input.subject)
     if refill is not None:
         yield from needs_chart(state, input.hospital, refill.patient_id)
+    yield from needs_key(input)
 
 
 @dataclass(frozen=True, slots=True)

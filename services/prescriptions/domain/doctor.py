@@ -12,14 +12,16 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.decision import Actor, Answer, Common, Env, Input, Refusal, State
-from libs.common.events import RefillDoctorApproved, RefillDoctorDeclined, Sensitive
+from libs.common.events import Gender, RefillDoctorApproved, RefillDoctorDeclined, Sensitive
 from libs.common.events.base import Id, Word
 from services.prescriptions.domain.accounts import given_back
 from services.prescriptions.domain.case import Case
 from services.prescriptions.domain.chart import Chart
-from services.prescriptions.domain.documents import Action, Reason, Refill, Status
+from services.prescriptions.domain.documents import Action, Reason, Refill, SignedForm, Status
 from services.prescriptions.domain.facts import Deciding, Outcome
+from services.prescriptions.domain.form import FormPatient, digest, made_out, nonce_of
 from services.prescriptions.domain.rules import APPROVING, DECLINING
+from services.prescriptions.domain.signatures import Signs, signed_with, taken
 from services.prescriptions.domain.steps import moved, which
 
 ROLE = "doctor"
@@ -56,6 +58,10 @@ class DoctorDecision(BaseModel):
     patient_signature: Id | None = Field(
         default=None, description="Where the patient's signature for a long supply is kept."
     )
+
+
+class SignedDecision(DoctorDecision, Signs):
+    """The same with the doctor's signature, which an approval needs."""
 
 
 def may_see(refill: Refill, actor: Actor) -> bool:
@@ -98,7 +104,7 @@ def decide(input: Input, state: State, env: Env) -> Answer:
         return no
     if not approves or days is None:
         return _declined(case, actor, decision, outcomes)
-    return _approved(case, actor, decision, outcomes, valid_days, days)
+    return _approved(case, actor, input, state, outcomes, valid_days, days)
 
 
 def _declined(
@@ -128,11 +134,39 @@ def _declined(
 def _approved(
     case: Case,
     actor: Actor,
-    decision: DoctorDecision,
+    input: Input,
+    state: State,
     outcomes: tuple[Outcome, ...],
     valid_days: int,
     days: int,
 ) -> Answer:
+    decision: DoctorDecision = input.data
+    care, policy, at = case.care, case.policy, input.time
+    if care.name is None or care.birth_date is None:
+        return Refusal(Reason.RECORD_MISSING)
+    if policy.day(at) != policy.day(case.env.now):
+        return Refusal(Common.CHANGED)  # signed before midnight; its dates would be wrong
+    signed = signed_with(input)
+    valid_on = policy.day(at) + timedelta(days=valid_days - 1)
+    text = made_out(
+        case.refill,
+        FormPatient(
+            id=care.id,
+            name=care.name,
+            gender=care.gender or Gender.UNKNOWN,
+            birth_date=care.birth_date,
+        ),
+        doctor_id=actor.person,
+        at=at,
+        valid_on=valid_on,
+        days_supply=days,
+        policy=policy.version,
+        nonce=case.env.secret() if signed is None else nonce_of(signed.text),
+    ).text()
+    sign = taken(input, state, actor, ROLE, text)
+    if isinstance(sign, Refusal):
+        return sign
+    form = SignedForm(text=text, digest=digest(text), signatures=(sign.signature,))
     refill = moved(
         case.refill,
         Action.APPROVE,
@@ -144,11 +178,12 @@ def _approved(
         comment=decision.comment,
         outcomes=outcomes,
         doctor_id=actor.person,
-        signed_at=case.env.now,
-        valid_on=case.policy.day(case.env.now) + timedelta(days=valid_days - 1),
+        signed_at=at,
+        valid_on=valid_on,
         days_supply=days,
         patient_signature=decision.patient_signature,
         pharmacist_id=None,
+        forms=(*case.refill.forms, form),
     )
     fact = RefillDoctorApproved(
         **which(refill),
@@ -156,4 +191,4 @@ def _approved(
         decided_at=case.env.now,
         days_supply=days,
     )
-    return case.done(refill, case.account, fact)
+    return sign.beside(case.done(refill, case.account, fact))

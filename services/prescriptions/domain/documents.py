@@ -8,6 +8,7 @@ only read by those decisions and may be one event stale.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
 from typing import ClassVar
@@ -15,6 +16,7 @@ from typing import ClassVar
 from libs.common.decision import Document
 from libs.common.events import (
     Department,
+    Gender,
     LinkScope,
     Medication,
     Quantity,
@@ -107,6 +109,10 @@ class Reason(StrEnum):
     SOMETHING_CHANGED = "something_changed"
     DAYS_SUPPLY_MISSING = "days_supply_missing"
     DAYS_SUPPLY_FIXED = "days_supply_fixed"
+    RECORD_MISSING = "record_missing"
+    UNSIGNED = "unsigned"  # of a step that has to be signed
+    UNSIGNED_BY_DOCTOR = "unsigned_by_doctor"  # approved before signatures were kept
+    KEY_OF_ANOTHER = "key_of_another"
     # About what the hospital told:
     IN_THE_FUTURE = "in_the_future"
     ALREADY_MERGED = "already_merged"
@@ -141,7 +147,10 @@ class PatientCare(Document):
     COLLECTION: ClassVar[str] = "patient_care"
 
     birth_date: Sensitive[date | None] = None
-    #: Since when the birth date is so, and which of the merged records says it.
+    #: A prescription names its patient.
+    name: Sensitive[str | None] = None
+    gender: Sensitive[Gender | None] = None
+    #: Since when the above is so, and which of the merged records says it.
     recorded_at: datetime | None = None
     recorded_as: str | None = None
     deceased_at: datetime | None = None
@@ -222,6 +231,35 @@ class Step(Value):
     outcomes: tuple[Outcome, ...] = ()
 
 
+class Signature(Value):
+    """One signature of a form: a detached JWS by the key ``kid``."""
+
+    role: str
+    person_id: str
+    at: datetime
+    kid: str
+    jws: str
+
+
+class SignedForm(Value):
+    """A prescription as it was signed, byte by byte (see ``domain/form.py``)."""
+
+    text: Sensitive[str]
+    digest: str
+    signatures: tuple[Signature, ...]
+
+
+class SigningKey(Document):
+    """A public key (JWK), from its first signature on and for ever: keys are replaced, what
+    was signed stays verifiable. A key is one person's."""
+
+    COLLECTION: ClassVar[str] = "signing_keys"
+
+    person_id: str
+    jwk: Mapping[str, str]
+    first_used_at: datetime
+
+
 class Refill(Document):
     """One request to renew a prescription, from the asking to its end."""
 
@@ -255,4 +293,6 @@ class Refill(Document):
     pharmacist_id: str | None = None
     effective_at: datetime | None = None
     new_prescription_id: str | None = None
+    #: One for each approval; the last one holds.
+    forms: tuple[SignedForm, ...] = ()
     history: tuple[Step, ...] = ()

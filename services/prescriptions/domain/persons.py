@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import date, datetime
 
 from libs.common.decision import Actor, Need, State
+from libs.common.events import Gender
 from services.prescriptions.domain.documents import Link, PatientCare
 from services.prescriptions.domain.policy import RenewalPolicy
 
@@ -88,7 +89,15 @@ def is_of_unknown_age(care: PatientCare) -> bool:
     return care.birth_date is None
 
 
-def with_record(care: PatientCare, id: str, born: date, at: datetime) -> PatientCare | None:
+def with_record(
+    care: PatientCare,
+    id: str,
+    born: date,
+    at: datetime,
+    *,
+    name: str | None,
+    gender: Gender | None,
+) -> PatientCare | None:
     """``care`` with what the record ``id`` says; None if what is known holds.
 
     The survivor's own record holds against those of its aliases, of these the newest.
@@ -98,7 +107,9 @@ def with_record(care: PatientCare, id: str, born: date, at: datetime) -> Patient
         care.recorded_at,
     ):
         return None
-    recorded: PatientCare = care.but(birth_date=born, recorded_at=at, recorded_as=id)
+    recorded: PatientCare = care.but(
+        birth_date=born, name=name, gender=gender, recorded_at=at, recorded_as=id
+    )
     return recorded
 
 

@@ -19,7 +19,6 @@ from libs.common.decision import (
     Input,
     Refusal,
     State,
-    derived_id,
 )
 from libs.common.events import (
     RefillEffective,
@@ -34,7 +33,9 @@ from services.prescriptions.domain.chart import Chart
 from services.prescriptions.domain.doctor import Comment
 from services.prescriptions.domain.documents import Action, Reason, Refill
 from services.prescriptions.domain.facts import Deciding, Outcome
+from services.prescriptions.domain.form import own_prescription
 from services.prescriptions.domain.rules import PASSING, SENDING_BACK
+from services.prescriptions.domain.signatures import Signs, taken
 from services.prescriptions.domain.steps import moved, refused, which
 
 ROLE = "pharmacist"
@@ -52,6 +53,10 @@ class PharmacistReview(BaseModel):
         default=None, description="Needed unless it passes: dose, interaction, allergy, ..."
     )
     comment: Comment = Field(default=None, description="In words; stays in this service.")
+
+
+class SignedReview(PharmacistReview, Signs):
+    """The same with the pharmacist's signature, which it needs to pass."""
 
 
 def may_see(refill: Refill, actor: Actor) -> bool:
@@ -85,7 +90,7 @@ def decide(input: Input, state: State, env: Env) -> Answer:
     if days is None:
         return Refusal(Reason.DAYS_SUPPLY_MISSING)
     if passes:
-        return _effective(case, actor, doctor, review, outcomes, days)
+        return _effective(case, actor, doctor, input, state, outcomes, days)
     return _sent_back(case, actor, doctor, review, action, outcomes)
 
 
@@ -93,13 +98,21 @@ def _effective(
     case: Case,
     actor: Actor,
     doctor: str,
-    review: PharmacistReview,
+    input: Input,
+    state: State,
     outcomes: tuple[Outcome, ...],
     days: int,
 ) -> Answer:
+    if not case.refill.forms:
+        return Refusal(Reason.UNSIGNED_BY_DOCTOR)
+    *before, form = case.refill.forms
+    sign = taken(input, state, actor, ROLE, form.text)
+    if isinstance(sign, Refusal):
+        return sign
+    both = form.model_copy(update={"signatures": (*form.signatures, sign.signature)})
     now = case.env.now
     number = used(case.account, case.care, case.refill.department_code) + 1
-    own = derived_id("prescription", case.refill.hospital, case.refill.id)
+    own = own_prescription(case.refill)
     refill = moved(
         case.refill,
         Action.PASS,
@@ -107,9 +120,10 @@ def _effective(
         case.policy,
         by=actor,
         role=ROLE,
-        comment=review.comment,
+        comment=input.data.comment,
         outcomes=outcomes,
         pharmacist_id=actor.person,
+        forms=(*before, both),
         effective_at=now,
         new_prescription_id=own,
         days_supply=days,
@@ -128,7 +142,8 @@ def _effective(
         effective_at=now,
         valid_on=refill.valid_on,
     )
-    return case.done(refill, counted(case.account, refill, own, now), passed, effective)
+    account = counted(case.account, refill, own, now)
+    return sign.beside(case.done(refill, account, passed, effective))
 
 
 def _sent_back(

@@ -1,6 +1,7 @@
 """What follows from what is told about patients, guardians and members?
 
-Kept is only what a renewal asks for: the age, whether the patient lives, which records
+Kept is only what a renewal asks for: the age, the name and sex that its prescription
+states, whether the patient lives, which records
 are one person, and who may act for whom.
 """
 
@@ -52,7 +53,9 @@ def decide_record(input: Input, state: State, env: Env) -> Answer:
     told: PatientRegistered | PatientUpdated = input.data
     known = patient(state, input.hospital, told.patient_id)
     at = _when(input, told.updated_at)
-    recorded = with_record(known, told.patient_id, told.birth_date, at)
+    recorded = with_record(
+        known, told.patient_id, told.birth_date, at, name=told.name, gender=told.gender
+    )
     if recorded is None:
         return Refusal(Common.STALE)
     return Decision(changes=(recorded,), note="recorded")
@@ -163,7 +166,15 @@ def decide_merged(input: Input, state: State, env: Env) -> Answer:
     )
     if gone.birth_date is not None and gone.recorded_at is not None:
         as_told = gone.recorded_as or gone.id
-        both = with_record(both, as_told, gone.birth_date, gone.recorded_at) or both
+        theirs = with_record(
+            both,
+            as_told,
+            gone.birth_date,
+            gone.recorded_at,
+            name=gone.name,
+            gender=gone.gender,
+        )
+        both = theirs or both
     for link in gone.links:
         both = with_link(both, link) or both
     for visit in gone.visits:

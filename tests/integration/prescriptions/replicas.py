@@ -134,6 +134,7 @@ async def replicas(stack: Stack, folder: Path, count: int = 2) -> AsyncIterator[
         oidc_audience=issuer.audience,
         oidc_jwks_url=(folder / JWKS_FILE).as_uri(),
         trace_sample_ratio=0.0,
+        signing_keys_dir=folder / "signing-keys",
     )
     letters = TopicSpec(f"{name}.dlq", 1, 1, {"max.message.bytes": str(16 * 1024 * 1024)})
     await create_topics(stack.bootstrap, [letters])

@@ -48,6 +48,6 @@ schema = schemathesis.openapi.from_dict(document())
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_the_document_says(case: Any, own: Stack) -> None:
     roles = SPEC.access[(case.operation.method.upper(), case.operation.path)]
-    assert isinstance(roles, frozenset)
-    token = own.issuer().token(person="p1", hospital="h-api", roles=roles, departments=["c1"])
+    known = roles if isinstance(roles, frozenset) else ()  # a public route looks at no token
+    token = own.issuer().token(person="p1", hospital="h-api", roles=known, departments=["c1"])
     obey(case, {"Authorization": f"Bearer {token}"}, base_url=own.service_url(NAME))

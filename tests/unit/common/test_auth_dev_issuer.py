@@ -62,8 +62,8 @@ def test_the_key_is_kept_and_belongs_to_its_owner_alone(tmp_path: Path) -> None:
 
 def test_of_two_processes_that_make_the_key_at_once_one_wins(tmp_path: Path) -> None:
     file = tmp_path / "key.pem"
-    dev_issuer._write_new(file, b"first")
-    dev_issuer._write_new(file, b"second")
+    dev_issuer.write_new(file, b"first")
+    dev_issuer.write_new(file, b"second")
     assert file.read_bytes() == b"first"
 
 

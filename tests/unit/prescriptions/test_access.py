@@ -5,6 +5,7 @@ from __future__ import annotations
 from libs.common import metrics
 from libs.common.auth import Role
 from libs.common.clock import Ports
+from libs.common.http.access import PUBLIC
 from libs.common.http.app import create_app
 from services.prescriptions.domain.documents import Status
 from services.prescriptions.handlers import CANCEL, DOCTOR_DECISION
@@ -41,6 +42,9 @@ async def test_every_route_is_open_to_its_roles_only() -> None:
             ("GET", "/v1/declaration"): PATIENT_SIDE | DOCTOR | PHARMACIST,
             ("GET", "/v1/work-lists/doctor"): DOCTOR,
             ("GET", "/v1/work-lists/pharmacist"): PHARMACIST,
+            ("GET", "/v1/prescriptions/{id}/verification"): PUBLIC,
+            ("POST", "/v1/prescriptions/verification"): PUBLIC,
+            ("GET", "/v1/signing-keys"): PUBLIC,
         },
     )
 

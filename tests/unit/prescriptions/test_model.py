@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from libs.common.decision import Actor, Answer, Decision, Input
 from libs.common.devstack.day.records import WELL
 from libs.common.events import RefillEffective
-from services.prescriptions.domain.doctor import DoctorDecision
+from services.prescriptions.domain.doctor import SignedDecision
 from services.prescriptions.domain.documents import (
     STAGE,
     TABLE,
@@ -29,7 +29,7 @@ from services.prescriptions.domain.documents import (
     RenewalAccount,
     Status,
 )
-from services.prescriptions.domain.pharmacist import PharmacistReview
+from services.prescriptions.domain.pharmacist import SignedReview
 from services.prescriptions.domain.request import RefillRequest
 from services.prescriptions.handlers import (
     CANCEL,
@@ -89,8 +89,9 @@ class Renewals(RuleBasedStateMachine):
 
     def send(self, *inputs: Input) -> list[Answer]:
         """Send in one transaction, and look at what was published."""
-        self.sent += inputs
-        answers = self.case.batch(inputs)
+        with_signatures = self.case.signed(*inputs)
+        self.sent += with_signatures
+        answers = self.case.batch(with_signatures)
         for emitted in self.case.take():
             fact = emitted.data
             if isinstance(fact, RefillEffective):
@@ -135,7 +136,7 @@ class Renewals(RuleBasedStateMachine):
         extra: dict[str, Any] = (
             {"valid_days": days} if decision == "approve" else {"reason": "visit_needed"}
         )
-        data = DoctorDecision.model_validate({"decision": decision, **extra})
+        data = SignedDecision.model_validate({"decision": decision, **extra})
         self.send(
             self.case.command_input(DOCTOR_DECISION, data, actor=by, subject=self.recent(ago))
         )
@@ -145,7 +146,7 @@ class Renewals(RuleBasedStateMachine):
           by=st.sampled_from([PHARMACIST, BOTH]), twice=st.booleans())  # fmt: skip
     def pharmacist(self, ago: int, decision: str, by: Actor, twice: bool) -> None:
         extra = {} if decision == "pass" else {"reason": "dose"}
-        data = PharmacistReview.model_validate({"decision": decision, **extra})
+        data = SignedReview.model_validate({"decision": decision, **extra})
         inputs = [
             self.case.command_input(PHARMACIST_REVIEW, data, actor=by, subject=self.recent(ago))
             for _ in range(1 + twice)
@@ -159,8 +160,8 @@ class Renewals(RuleBasedStateMachine):
         self.time_passes(hours)
         self.ask(rx, 1)
         for refill in self.open(PRESCRIPTIONS[rx]):
-            approve = DoctorDecision(decision="approve", valid_days=3)
-            go = PharmacistReview(decision="pass")
+            approve = SignedDecision(decision="approve", valid_days=3)
+            go = SignedReview(decision="pass")
             self.send(
                 self.case.command_input(DOCTOR_DECISION, approve, actor=DOCTOR, subject=refill.id),
                 self.case.command_input(PHARMACIST_REVIEW, go, actor=by, subject=refill.id),
