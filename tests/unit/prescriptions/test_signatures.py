@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from libs.common.decision import Actor, Answer, Common, Decision, Input
-from services.prescriptions.domain.doctor import SignedDecision
+from services.prescriptions.domain.doctor import DoctorDecision, SignedDecision
 from services.prescriptions.domain.documents import Reason, SigningKey, Status
 from services.prescriptions.domain.form import PrescriptionForm, digest
-from services.prescriptions.domain.pharmacist import SignedReview
+from services.prescriptions.domain.pharmacist import PharmacistReview, SignedReview
 from services.prescriptions.domain.signatures import complete
 from services.prescriptions.handlers import DOCTOR_DECISION, PHARMACIST_REVIEW
 from tests.unit.prescriptions.given import (
@@ -90,11 +90,8 @@ def test_without_a_signature_nothing_moves(actor: str) -> None:
     assert reason(case.send(bare)) == Reason.UNSIGNED
     assert case.refill(id) == before
     # The way without the field at all is no way around it, either.
-    plain = (
-        type(input.data)
-        .__mro__[1]
-        .model_validate(input.data.model_dump(exclude={"signed"}, exclude_none=True))
-    )
+    model = DoctorDecision if actor == "doctor" else PharmacistReview
+    plain = model.model_validate(input.data.model_dump(exclude={"signed"}, exclude_none=True))
     again = input._replace(id="again", data=plain)
     assert reason(case.send(again)) == Reason.UNSIGNED
     assert case.refill(id) == before
