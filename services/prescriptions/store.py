@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-
 from libs.common.decision import Actor
 from libs.common.events import RefillStage
 from libs.common.mongo import Collection, CollectionSpec, Database, Index

@@ -92,7 +92,7 @@ def test_a_form_is_this_text() -> None:
         '"ingredient_code":"amlodipine","name":"Amlodipine"},"nonce":"n",'
         '"patient":{"birth_date":"1970-05-01","gender":"female","id":"p1","name":"李一"},'
         f'"policy":"v1","prescription_id":"{made.prescription_id}",'
-        '"quantity":{"unit":"tablet","value":"28"},"refill_id":"r1","valid_on":"2026-03-02",'
+        '"quantity":{"unit":"tablet","value":"7"},"refill_id":"r1","valid_on":"2026-03-02",'
         '"version":1}'
     )
     assert digest(made.text()) == digest(form(REFILL.but(id="r1")).text())
