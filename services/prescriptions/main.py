@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from libs.common import adult_age, metrics, service, yaml_files
 from libs.common.decision import Answer, Input
 from libs.common.service import ServiceSpec
-from services.prescriptions.api import acting, reading, verification
+from services.prescriptions.api import acting, copies, reading, verification
 from services.prescriptions.domain.documents import Refill, Status
 from services.prescriptions.domain.policy import RenewalPolicies
 from services.prescriptions.handlers import DOCTOR_DECISION, HANDLERS
@@ -41,8 +41,8 @@ SPEC = ServiceSpec(
     topics=("hospital.prescriptions", "hospital.patients", "enrollment.events"),
     handlers=HANDLERS,
     collections=COLLECTIONS,
-    routers=(acting.router, reading.router, verification.router),
-    access={**acting.ACCESS, **reading.ACCESS, **verification.ACCESS},
+    routers=(acting.router, reading.router, verification.router, copies.router, copies.pages),
+    access={**acting.ACCESS, **reading.ACCESS, **verification.ACCESS, **copies.ACCESS},
     texts=acting.TEXTS,
     policy=load_policy,
     adapters=signer_of,

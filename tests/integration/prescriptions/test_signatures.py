@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from libs.common import detached_jws
 from services.prescriptions.domain.form import digest
 from services.prescriptions.senders.local_keys import LocalKeys
-from tests.integration.prescriptions.given import Hospital, decide, review
+from tests.integration.prescriptions.given import Hospital, ask, decide, review
 from tests.support.access import client
 from tests.unit.prescriptions.given import linked, prescription, stopped
 
@@ -225,12 +226,58 @@ async def test_without_the_patients_record_no_prescription_can_be_made_out(
     await hospital.tell(prescription("rx7", patient_id="p7", at=now - timedelta(days=30)))
     await hospital.settled("issued", 2)
     await hospital.settled("link")
-    asked = await hospital.guardian().post(
-        "/v1/refills",
-        json={"prescription_id": "rx7", "patient_id": "p7"},
-        headers={"Idempotency-Key": "k"},
-    )
+    asked = await ask(hospital.guardian(), "rx7", "p7")
     assert asked.status_code == 201, asked.text
     answer = await decide(hospital.doctor(), asked.json(), "approve")
     assert (answer.status_code, answer.json()["reason"]) == (422, "record_missing")
     assert not any(r["forms"] for r in await hospital.service.rows("refills", hospital.id))
+
+
+async def test_the_parties_have_the_signed_text_and_the_paper_and_it_is_recorded(
+    hospital: Hospital,
+) -> None:
+    await hospital.prescribe()
+    asked = await hospital.asked()
+    path = f"/v1/refills/{asked['id']}/prescription"
+    early = await hospital.patient().get(f"{path}.pdf")
+    assert (early.status_code, early.json()["reason"]) == (409, "wrong_status")
+    approved = (await decide(hospital.doctor(), asked, "approve")).json()
+    for half in (path, f"{path}.pdf"):  # one signature is not two
+        assert (await hospital.pharmacist().get(half)).status_code == 409
+    refill = (await review(hospital.pharmacist(), approved, "pass")).json()
+    for caller in (hospital.patient(), hospital.doctor(), hospital.pharmacist()):
+        copy = (await caller.get(path)).json()
+        found = await of_copy(hospital, copy["document"], *copy["signatures"])
+        assert found["valid"]
+        base, _, fragment = copy["link"].partition("#")
+        asks = {k: v[0] for k, v in parse_qs(fragment).items()}
+        assert base.endswith("/verify")
+        assert asks == {
+            "h": hospital.id,
+            "p": refill["new_prescription_id"],
+            "c": copy["code"],
+        }
+        paper = await caller.get(f"{path}.pdf", headers={"Accept-Language": "en"})
+        assert paper.headers["Content-Type"] == "application/pdf"
+        assert paper.headers["ETag"] == f'"{refill["version"]}"'
+        assert paper.content.startswith(b"%PDF-")
+    strangers = [hospital.patient("p9"), hospital.guardian("p9"), hospital.doctor("d", "surgery")]
+    for stranger in strangers:
+        for one in (path, f"{path}.pdf"):
+            assert (await stranger.get(one)).status_code == 404
+    reads = await hospital.service.rows("audit", hospital.id)
+    route = "GET /v1/refills/{id}/prescription.pdf"
+    seen = sorted((r["agent"]["who"], r["outcome"]) for r in reads if r["source"]["site"] == route)
+    assert len(seen) == 2 + 3 + 3
+
+
+async def test_the_page_behind_the_code_is_open_and_loads_nothing_from_elsewhere(
+    hospital: Hospital,
+) -> None:
+    page = await anyone(hospital).get("/verify")
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    for file in ("verify.js", "verify.css"):
+        assert file in page.text
+        assert (await anyone(hospital).get(f"/{file}")).status_code == 200

@@ -45,6 +45,11 @@ async def test_every_route_is_open_to_its_roles_only() -> None:
             ("GET", "/v1/prescriptions/{id}/verification"): PUBLIC,
             ("POST", "/v1/prescriptions/verification"): PUBLIC,
             ("GET", "/v1/signing-keys"): PUBLIC,
+            ("GET", "/v1/refills/{id}/prescription"): PATIENT_SIDE | DOCTOR | PHARMACIST,
+            ("GET", "/v1/refills/{id}/prescription.pdf"): PATIENT_SIDE | DOCTOR | PHARMACIST,
+            ("GET", "/verify"): PUBLIC,
+            ("GET", "/verify.js"): PUBLIC,
+            ("GET", "/verify.css"): PUBLIC,
         },
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from libs.common.devstack.day.cast import DOCTORS, PHARMACIST, Caller, Patient
 from libs.common.devstack.day.context import Day
@@ -56,6 +57,11 @@ class Renewals:
                 )
                 for template in ("refill.requested", "refill.approved", "refill.effective"):
                     await self._wire.told(patient, template, count=number)
+        async with self._day.step(
+            "a pharmacy scans the printed prescription: both signatures hold, of this text only",
+            "药店扫描处方二维码：两个电子签名有效，改动一字即无效",
+        ):
+            await self._scanned(patient, id)
         async with self._day.step(
             "the fourth renewal is refused in plain words", "第 4 次续方被拒，并说明原因"
         ):
@@ -116,6 +122,33 @@ class Renewals:
             await self._wire.told(guardian, "refill.declined")
 
     # -- steps --------------------------------------------------------------------------
+
+    async def _scanned(self, holder: Caller, id: str) -> None:
+        """The holder shows the prescription at a pharmacy that knows nothing of us."""
+        path = f"/v1/refills/{id}/prescription"
+        paper = await self._wire.call(holder, "GET", "prescriptions", f"{path}.pdf")
+        require(paper.content.startswith(b"%PDF-"), "the prescription can be printed")
+        copy = await self._wire.get(holder, "prescriptions", path)
+        asked = dict(parse_qsl(urlsplit(copy["link"]).fragment))
+        verified = await self._wire.call(
+            None,
+            "GET",
+            "prescriptions",
+            f"/v1/prescriptions/{asked['p']}/verification",
+            query={"hospital": asked["h"]},
+            headers={"Verification-Code": asked["c"]},
+        )
+        standing = verified.json()
+        require(standing["valid"] and standing["standing"]["dispensable"], standing["reason"])
+        text, jws = copy["document"], copy["signatures"]
+        for document, valid in ((text, True), (text.replace(self.adult.id, "somebody"), False)):
+            found = await self._wire.post(
+                None,
+                "prescriptions",
+                "/v1/prescriptions/verification",
+                {"document": document, "signatures": jws},
+            )
+            require(found["valid"] is valid, f"signatures of this text: {found['valid']}")
 
     async def _renewable(self, who: Caller, patient: Patient) -> dict[str, Any]:
         """What the person reads about the prescription, once it and the record are there."""
