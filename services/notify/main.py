@@ -17,7 +17,7 @@ from libs.common.events import (
 )
 from libs.common.service import Runtime, ServiceSpec
 from libs.common.signing import secret_of
-from services.notify.api.live import Wakes
+from services.notify.api.live import new_wakes
 from services.notify.api.routes import ACCESS, router
 from services.notify.domain.delivery import Delivery, DeliveryStatus
 from services.notify.domain.inbox import InboxMessage, InboxStatus
@@ -80,7 +80,7 @@ class Parts:
     """
 
     def __init__(self) -> None:
-        self.wakes = Wakes()
+        self.wakes = new_wakes()
         self.hint: Callable[[Due], None] = lambda _due: None
 
     def run(self, runtime: Runtime) -> Sequence[Coroutine[Any, Any, None]]:
@@ -103,7 +103,7 @@ class Parts:
                 case Delivery(status=DeliveryStatus.PENDING, attempt=0):
                     self.hint(due_of(doc))
                 case InboxMessage(status=InboxStatus.UNREAD):
-                    self.wakes.wake(doc.hospital, doc.person_id)
+                    self.wakes.wake((doc.hospital, doc.person_id))
                 case _:
                     pass
         for emit in answer.events:

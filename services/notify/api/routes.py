@@ -20,7 +20,8 @@ from libs.common.http.paging import PageOf, Paging
 from libs.common.http.problems import Problem, invalid, unavailable
 from libs.common.http.reads import PatientReads, Reads
 from libs.common.http.sse import EventStream, LastEventId, Pushed
-from services.notify.api.live import Wakes, messages_after
+from libs.common.wakes import Wakes
+from services.notify.api.live import messages_after
 from services.notify.api.shapes import (
     InboxItem,
     NotificationState,

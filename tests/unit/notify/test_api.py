@@ -12,7 +12,7 @@ from libs.common.auth import Role
 from libs.common.clock import Ports
 from libs.common.events import Channel
 from libs.common.http.app import create_app
-from services.notify.api.live import Wakes, messages_after
+from services.notify.api.live import messages_after, new_wakes
 from services.notify.api.routes import _number
 from services.notify.domain.delivering import Verdict
 from services.notify.domain.inbox import InboxMessage
@@ -119,7 +119,7 @@ class Inbox:
 
 
 async def test_a_stream_goes_on_after_its_number_and_hears_what_is_new() -> None:
-    case, wakes, parts = known_case(), Wakes(), Parts()
+    case, wakes, parts = known_case(), new_wakes(), Parts()
     parts.wakes = wakes
     for n in range(3):
         case.event(request(f"n{n}"))
@@ -130,8 +130,8 @@ async def test_a_stream_goes_on_after_its_number_and_hears_what_is_new() -> None
     coming = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0.01)
     looks = inbox.looks
-    wakes.wake("h2", "p1")  # somebody else
-    wakes.wake("h1", "p2")
+    wakes.wake(("h2", "p1"))  # somebody else
+    wakes.wake(("h1", "p2"))
     await asyncio.sleep(0.01)
     assert (coming.done(), inbox.looks) == (False, looks)
     observed(case, parts, case.event_input(request("n3")))
@@ -141,7 +141,7 @@ async def test_a_stream_goes_on_after_its_number_and_hears_what_is_new() -> None
 
 
 async def test_a_message_that_comes_while_a_stream_looks_is_not_missed() -> None:
-    case, wakes = known_case(), Wakes()
+    case, wakes = known_case(), new_wakes()
     inbox = Inbox(case)
     look = inbox.after
 
@@ -149,7 +149,7 @@ async def test_a_message_that_comes_while_a_stream_looks_is_not_missed() -> None
         found = await look(person, number, limit)
         if not case.docs(InboxMessage):  # it comes after the query and before the wait
             case.event(request())
-            wakes.wake("h1", "p1")
+            wakes.wake(("h1", "p1"))
         return found
 
     inbox.after = slow  # type: ignore[method-assign]
