@@ -1,22 +1,38 @@
 """Where is what is too large for a document of the database or for an event?
 
 In files beside the documents (GridFS, as far as MongoDB is the store), by the SHA-256 of their
-content: stored twice they are one, and one that nothing names any more does no harm. Another
+content: stored twice they are one, and one that nothing names any more is removed. Another
 store, such as one of objects, plugs in here.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Final, Protocol
 
+import structlog
+
 from libs.common.cipher import Cipher
-from libs.common.mongo import Bucket, Database
+from libs.common.clock import Clock, SystemClock
+from libs.common.mongo import Bucket, Conflict, Database, Unavailable
+
+log = structlog.get_logger()
 
 BUCKET: Final = "blobs"
 #: What passes the cipher at a time.
 _PIECE: Final = 256 * 1024
 _LENGTH: Final = 4
+#: How long a content rests after it was wanted, before it is looked at whether anything names it.
+REST: Final = timedelta(days=7)
+#: Contents that are looked at together, and seconds before the next ones and before the next look.
+_AT_A_TIME: Final = 100
+_BETWEEN: Final = 1.0
+_PAUSE: Final = 600.0
+_SYSTEM: Final = SystemClock()
+
+#: Whether anything of a hospital's names the content with that SHA-256.
+IsNamed = Callable[[str, str], Awaitable[bool]]
 
 
 class Blobs(Protocol):
@@ -32,14 +48,14 @@ class Blobs(Protocol):
 class StoredBlobs:
     """The same in the database's own bucket, through its cipher."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock = _SYSTEM) -> None:
         self._bucket: Bucket = database.bucket(BUCKET)
-        self._cipher = database.cipher
+        self._cipher, self._clock = database.cipher, clock
 
     async def put(self, hospital: str, contents: Mapping[str, bytes]) -> None:
         for sha256, content in contents.items():
             name = f"{hospital}/{sha256}"
-            if not await self._bucket.has(name):
+            if not await self._bucket.has(name, self._clock.now()):
                 await self._bucket.write(name, _pieces(hospital, content, self._cipher))
 
     async def read(self, hospital: str, sha256: str) -> AsyncIterator[bytes]:
@@ -57,6 +73,32 @@ class StoredBlobs:
                     break
                 yield self._cipher.open(hospital, waiting[_LENGTH:end])
                 waiting = waiting[end:]
+
+    async def sweep(self, is_named: IsNamed) -> tuple[int, int]:
+        """Remove what nothing names, of those that it is time to look at: how many were looked
+        at, and removed. Whoever stores one, or finds it stored, has :data:`REST` to name it."""
+        now, removed = self._clock.now(), 0
+        found = await self._bucket.unwanted(now - REST, _AT_A_TIME)
+        for file in found:
+            hospital, sha256 = str(file["filename"]).rsplit("/", 1)
+            if await is_named(hospital, sha256):
+                await self._bucket.want(file, now)
+            else:
+                removed += await self._bucket.remove(file)
+        return len(found), removed
+
+    async def sweeping(self, is_named: IsNamed, owned: Callable[[], bool]) -> None:
+        """Sweep until cancelled, while this replica is the one that may (``owned``)."""
+        while True:
+            looked = removed = 0
+            try:
+                if owned():
+                    looked, removed = await self.sweep(is_named)
+            except (Conflict, Unavailable) as error:
+                log.warning("blobs_not_swept", why=str(error))
+            if removed:
+                log.info("blobs_removed", count=removed)
+            await self._clock.sleep(_BETWEEN if looked == _AT_A_TIME else _PAUSE)
 
     async def whole(self, hospital: str, sha256: str) -> bytes:
         return b"".join([piece async for piece in self.read(hospital, sha256)])

@@ -37,7 +37,7 @@ class Life(NamedTuple):
 
 
 def _indexes(
-    collections: Sequence[CollectionSpec[Any]], *, embedded: bool
+    collections: Sequence[CollectionSpec[Any]], buckets: Sequence[str], *, embedded: bool
 ) -> Iterator[tuple[str, Keys, Mapping[str, Any]]]:
     """Every index that there must be: collection, keys, options."""
     yield INBOX, [("at", 1)], {"expireAfterSeconds": INBOX_DAYS * 86_400}
@@ -56,21 +56,36 @@ def _indexes(
             # The embedded server plans a guarded write by a compound index only; a real
             # MongoDB is served by _id alone.
             yield spec.model.COLLECTION, [("_id", 1), ("version", 1)], {}
+    for bucket in buckets:
+        # As the driver makes them itself, but with the first file.
+        yield f"{bucket}.chunks", [("files_id", 1), ("n", 1)], {"unique": True}
+        yield f"{bucket}.files", [("filename", 1), ("uploadDate", 1)], {}
+        yield f"{bucket}.files", [("uploadDate", 1)], {}
+        if embedded:
+            yield f"{bucket}.files", [("_id", 1), ("uploadDate", 1)], {}
     if embedded:
         yield INBOX, [("_id", 1), ("fate", 1)], {}
         yield LEASES, [("_id", 1), ("owner", 1), ("beat", 1)], {}
+
+
+def _names(collections: Sequence[CollectionSpec[Any]], buckets: Sequence[str]) -> Iterator[str]:
+    yield from RUNTIME
+    yield from (spec.model.COLLECTION for spec in collections)
+    for bucket in buckets:
+        yield from (f"{bucket}.files", f"{bucket}.chunks")
 
 
 async def migrate(
     database: Database,
     collections: Sequence[CollectionSpec[Any]],
     lives: Sequence[Life] = (),
+    buckets: Sequence[str] = (),
 ) -> None:
     """Make what is missing; change nothing that exists but for how long documents live."""
-    for name in (*RUNTIME, *(c.model.COLLECTION for c in collections)):
+    for name in _names(collections, buckets):
         await database.ensure(name)
     embedded = await database.is_embedded()
-    for name, keys, options in _indexes(collections, embedded=embedded):
+    for name, keys, options in _indexes(collections, buckets, embedded=embedded):
         await database.ensure_index(name, keys, **options)
     for model, field, days in lives:
         if days:
@@ -80,12 +95,16 @@ async def migrate(
             await database.drop_index(model.COLLECTION, [(field, 1)])
 
 
-async def missing(database: Database, collections: Sequence[CollectionSpec[Any]]) -> list[str]:
+async def missing(
+    database: Database,
+    collections: Sequence[CollectionSpec[Any]],
+    buckets: Sequence[str] = (),
+) -> list[str]:
     """Collections, and indexes as ``collection: field, field``, that ``migrate`` has not made.
 
     A unique index is a promise to the rules, so one that is there but not unique is missing.
     """
-    wanted = {*RUNTIME, *(c.model.COLLECTION for c in collections)}
+    wanted = set(_names(collections, buckets))
     names = await database.collection_names()
     found = {
         (name, tuple(index["key"].items()), bool(index.get("unique")))
@@ -95,7 +114,7 @@ async def missing(database: Database, collections: Sequence[CollectionSpec[Any]]
     embedded = await database.is_embedded()
     unmade = [
         f"{name}: {', '.join(field for field, _ in keys)}"
-        for name, keys, options in _indexes(collections, embedded=embedded)
+        for name, keys, options in _indexes(collections, buckets, embedded=embedded)
         if name in names and (name, tuple(keys), "unique" in options) not in found
     ]
     return sorted([*(wanted - names), *unmade])
@@ -106,7 +125,7 @@ async def _main(services: Sequence[str]) -> None:
         spec = importlib.import_module(f"services.{name}.main").SPEC
         settings = spec.settings()
         database = Database(settings.mongo_url, settings.mongo_database or f"lianxin_{name}")
-        await migrate(database, spec.collections, spec.lives(settings))
+        await migrate(database, spec.collections, spec.lives(settings), spec.buckets)
         await database.close()
         print(f"{name}: collections and indexes are in place", flush=True)
 

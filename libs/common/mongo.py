@@ -16,7 +16,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import bson
@@ -345,19 +345,55 @@ class Sink:
         await _call(self._raw.insert_many([dict(r) for r in rows], ordered=False))
 
 
+#: A file that was wanted less long ago is not marked again.
+_WANTED: Final = timedelta(days=1)
+
+
+def _as_found(file: Row) -> Row:
+    return {"_id": file["_id"], "uploadDate": file["uploadDate"]}
+
+
 class Bucket:
     """Files by name, in parts (GridFS). A name given twice is two files; the newest is read.
 
     Each file has an id of its own, so that a write that was cut off, or two at a time under
-    one name, never spoil another. The driver makes the indexes with the first file.
+    one name, never spoil another. ``migrate`` makes the indexes. When a file was last wanted
+    stands in its ``uploadDate``: what nobody wants for long may be removed.
     """
 
-    def __init__(self, raw: Any, files: Any, there: Callable[[], Awaitable[None]]) -> None:
-        self._raw, self._files, self._there = raw, files, there
+    def __init__(
+        self, raw: Any, files: Any, chunks: Any, there: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._raw, self._files, self._chunks, self._there = raw, files, chunks, there
 
-    async def has(self, name: str) -> bool:
+    async def has(self, name: str, now: datetime) -> bool:
+        """Whether there is such a file. It then counts as wanted within the last day."""
         await self._there()
-        return await _call(self._files.find_one({"filename": name}, {"_id": 1})) is not None
+        newest = {"sort": [("uploadDate", -1)], "projection": {"uploadDate": 1}}
+        while found := await _call(self._files.find_one({"filename": name}, **newest)):
+            if found["uploadDate"] > now - _WANTED:
+                return True
+            # Guarded, as it may be removed just now; then there is none.
+            await _call(self._files.update_one(found, {"$set": {"uploadDate": now}}))
+        return False
+
+    async def unwanted(self, before: datetime, limit: int) -> list[Row]:
+        """Those that were last wanted before that, the oldest first, for :meth:`want` or
+        :meth:`remove`; ``filename`` is the name."""
+        await self._there()
+        query = self._files.find({"uploadDate": {"$lte": before}}, {"filename": 1, "uploadDate": 1})
+        found: list[Row] = await _call(query.sort([("uploadDate", 1)]).limit(limit).to_list(limit))
+        return found
+
+    async def want(self, file: Row, now: datetime) -> None:
+        await _call(self._files.update_one(_as_found(file), {"$set": {"uploadDate": now}}))
+
+    async def remove(self, file: Row) -> bool:
+        """Remove it, unless somebody has wanted it since it was found."""
+        gone = await _call(self._files.delete_one(_as_found(file)))
+        if gone.deleted_count:
+            await _call(self._chunks.delete_many({"files_id": file["_id"]}))
+        return bool(gone.deleted_count)
 
     async def write(self, name: str, pieces: Iterable[bytes]) -> None:
         await self._there()
@@ -439,7 +475,7 @@ class Database:
     def bucket(self, name: str) -> Bucket:
         motor = isinstance(self._client, AsyncIOMotorClient)
         files = (AsyncIOMotorGridFSBucket if motor else AsyncGridFSBucket)(self._db, name)
-        return Bucket(files, self._db[f"{name}.files"], self.there)
+        return Bucket(files, self._db[f"{name}.files"], self._db[f"{name}.chunks"], self.there)
 
     def sink(self, name: str) -> Sink:
         return Sink(self._db[name], self.there)

@@ -84,6 +84,8 @@ class ServiceSpec:
     listeners: Callable[[Runtime], Sequence[Coroutine[Any, Any, None]]] = lambda _runtime: ()
     #: How long documents are kept, where not for ever.
     lives: Callable[[Any], Sequence[Life]] = lambda _settings: ()
+    #: Where it keeps files (``Database.bucket``).
+    buckets: Sequence[str] = ()
 
 
 class Runtime:
@@ -297,7 +299,7 @@ class Runtime:
     async def _absent(self) -> list[str]:
         absent = []
         try:
-            if unmade := await missing(self.database, self.spec.collections):
+            if unmade := await missing(self.database, self.spec.collections, self.spec.buckets):
                 absent.append("collections_missing")
                 log.info("collections_missing", service=self.spec.name, names=unmade)
         except Unavailable:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from libs.common import adult_age, metrics, service
-from libs.common.blobs import StoredBlobs
+from libs.common.blobs import BUCKET, StoredBlobs
 from libs.common.commands import Commands
 from libs.common.decision import Answer, Decision, Input
 from libs.common.service import Runtime, ServiceSpec
@@ -45,7 +45,7 @@ from services.interop.senders.cloudevents import CloudEvents
 from services.interop.senders.courier import Means
 from services.interop.senders.sending import Sending
 from services.interop.settings import Settings
-from services.interop.store import COLLECTIONS, DeliveryWork, lives
+from services.interop.store import COLLECTIONS, DeliveryWork, Store, lives
 
 #: Where its routes are, each part with its own table of who may call them.
 ROUTES: Final = (
@@ -127,7 +127,10 @@ class Parts:
     def run(self, runtime: Runtime) -> Sequence[Coroutine[Any, Any, None]]:
         sending = sending_of(runtime)
         self.hint = sending.hint
-        return [sending.run()]
+        sweeping = StoredBlobs(runtime.database, runtime.ports.clock).sweeping(
+            Store(runtime.database).names, lambda: runtime.lease.owned
+        )
+        return [sending.run(), sweeping]
 
     def committed(self, input: Input, answer: Answer) -> None:
         count(input, answer)
@@ -207,6 +210,7 @@ def new_spec() -> ServiceSpec:
         background=parts.run,
         listeners=listeners,
         lives=lives,
+        buckets=(BUCKET,),
     )
 
 

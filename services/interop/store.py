@@ -27,8 +27,8 @@ RECEIPTS = CollectionSpec(
         Index(("received_at", "id")),
     ),
 )
-BODIES = CollectionSpec(Body)
-DOCUMENTS = CollectionSpec(StoredDocument)
+BODIES = CollectionSpec(Body, indexes=(Index(("cuts.sha256",)),))
+DOCUMENTS = CollectionSpec(StoredDocument, indexes=(Index(("sha256",)),))
 RESOURCES = CollectionSpec(Kept, indexes=(Index(("names",)),))
 SUBSCRIPTIONS = CollectionSpec(
     Subscription, indexes=(Index(("status",)), Index(("client", "id")), Index(("id",)))
@@ -89,9 +89,10 @@ def keyset(receipt: Receipt) -> tuple[Any, ...]:
 
 
 class Store:
-    """The questions that the API asks."""
+    """The questions that the API asks, and whoever removes what nothing names."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._receipts = database.collection(RECEIPTS)
         self._bodies = database.collection(BODIES)
         self._documents = database.collection(DOCUMENTS)
@@ -107,6 +108,15 @@ class Store:
         body = await self._bodies.get(receipt.hospital, receipt.id)
         assert body is not None  # written in the receipt's own transaction
         return body
+
+    async def names(self, hospital: str, sha256: str) -> bool:
+        """Whether a message or a document has a part with that SHA-256 kept elsewhere."""
+        places = ((self._documents.raw, "sha256"), (self._bodies.raw, "cuts.sha256"))
+        for raw, field in places:
+            query = {"hospital": hospital, field: sha256}
+            if await self._database.find_rows(raw, query, limit=1, fields=("id",)):
+                return True
+        return False
 
     async def document(self, hospital: str, id: str) -> StoredDocument | None:
         return await self._documents.get(hospital, id)

@@ -131,7 +131,7 @@ async def running(stack: Stack, spec: ServiceSpec, **settings: Any) -> AsyncIter
     letters = TopicSpec(f"{name}.dlq", 1, 1, {"max.message.bytes": str(16 * 1024 * 1024)})
     await create_topics(stack.bootstrap, [letters])
     preparing = Database(stack.mongo_url, name)
-    await migrate(preparing, spec.collections, spec.lives(chosen))
+    await migrate(preparing, spec.collections, spec.lives(chosen), spec.buckets)
     ports = Ports()
     callers = Callers(ports)
     traces = telemetry.setup(spec.name, sample_ratio=0.0, install=False)

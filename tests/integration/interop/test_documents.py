@@ -19,7 +19,7 @@ from libs.common.events import ReportReady
 from libs.common.mongo import Unavailable
 from services.interop.edge.cuts import joined
 from services.interop.main import SPEC
-from services.interop.store import BODIES, RECEIPTS
+from services.interop.store import BODIES, RECEIPTS, Store
 from tests.support.running import Running, running
 
 SCAN = b"%PDF-1.7" + os.urandom(30 * 1024 * 1024)
@@ -83,6 +83,11 @@ async def test_a_document_of_thirty_megabytes_is_told_by_reference_and_read_by_i
     assert told[:2] == [([ref.document_id], "0", "100"), ([ref.document_id], "4", "100")]
     files = await interop.database.find_rows(interop.database.raw("blobs.files"), {})
     assert len(files) == 1
+    # The document outlives its message, and its content with it.
+    await interop.database.raw("bodies").delete_many({})
+    names = Store(interop.database).names
+    assert await names(interop.hospital, ref.sha256)
+    assert not await names("another", ref.sha256)
 
 
 async def test_a_refused_message_with_a_document_is_taken_up_again_as_it_came(
@@ -95,10 +100,16 @@ async def test_a_refused_message_with_a_document_is_taken_up_again_as_it_came(
     (receipt,) = await database.collection(RECEIPTS).find(hospital, {"standing": "refused"})
     body = await database.collection(BODIES).get(hospital, receipt.id)
     assert body is not None and len(body.raw) < 1_000
+    (stored,) = await interop.rows("bodies")
     blobs = StoredBlobs(database)
     contents = {c.sha256: await blobs.whole(hospital, c.sha256) for c in body.cuts}
     assert joined(body.raw, body.cuts, contents) == sent
     assert not await interop.rows("documents")
+    names = Store(database).names
+    assert all([await names(hospital, one) for one in contents])
+    await database.raw("bodies").delete_many({})
+    assert not any([await names(hospital, one) for one in contents]), "nothing keeps them now"
+    await database.raw("bodies").insert_one(stored)
     async with interop.client("ops", person="o1") as ops:
         again = await ops.post(
             f"/v1/messages/{receipt.id}/reprocess", headers={"Idempotency-Key": "k1"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
 
-from libs.common.blobs import BUCKET, StoredBlobs
+from libs.common.blobs import BUCKET, REST, StoredBlobs
+from libs.common.clock import SystemClock
 from libs.common.mongo import Database
 from tests.integration.runtime.test_cipher import Backwards
 from tests.support.toy import HOSPITAL, Toy
@@ -47,10 +49,58 @@ async def test_what_is_stored_twice_or_at_once_or_was_cut_off_is_whole(toy: Toy)
 
     with pytest.raises(OSError):
         await bucket.write(f"{HOSPITAL}/{NAME}", broken())
-    assert not await bucket.has(f"{HOSPITAL}/{NAME}")
+    assert not await bucket.has(f"{HOSPITAL}/{NAME}", SystemClock().now())
     await asyncio.gather(*(blobs.put(HOSPITAL, {NAME: content}) for _ in range(4)))
     assert await blobs.whole(HOSPITAL, NAME) == content
     files = toy.database.raw(f"{BUCKET}.files")
     before = await toy.database.size(files)
     await blobs.put(HOSPITAL, {NAME: content})
     assert await toy.database.size(files) == before
+
+
+class Later(SystemClock):
+    """So much later than it is."""
+
+    def __init__(self) -> None:
+        self.by = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.by
+
+
+async def test_what_nothing_names_goes_once_it_has_rested_and_not_before(toy: Toy) -> None:
+    clock, asked = Later(), list[str]()
+    blobs = StoredBlobs(toy.database, clock)
+    await blobs.put(HOSPITAL, {"named": LARGE[:600_000], "left": LARGE[:700_000]})
+    await blobs.put("h2", {"named": b"another hospital's"})
+
+    async def is_named(hospital: str, sha256: str) -> bool:
+        asked.append(sha256)
+        return (hospital, sha256) == (HOSPITAL, "named")
+
+    assert await blobs.sweep(is_named) == (0, 0)
+    clock.by = REST + timedelta(minutes=1)
+    assert await blobs.sweep(is_named) == (3, 2)
+    assert await blobs.whole(HOSPITAL, "named") == LARGE[:600_000]
+    for hospital, gone in ((HOSPITAL, "left"), ("h2", "named")):
+        with pytest.raises(KeyError):
+            await blobs.whole(hospital, gone)
+    chunks = await toy.database.find_rows(toy.database.raw(f"{BUCKET}.chunks"), {}, fields=("n",))
+    assert len(chunks) == 3, "those of the one that is left"
+    assert await blobs.sweep(is_named) == (0, 0), "the named one rests again"
+    assert sorted(asked) == ["left", "named", "named"]
+
+
+async def test_what_is_wanted_again_while_it_is_looked_at_stays(toy: Toy) -> None:
+    clock = Later()
+    blobs = StoredBlobs(toy.database, clock)
+    await blobs.put(HOSPITAL, {NAME: b"a scan"})
+    clock.by = REST + timedelta(minutes=1)
+
+    async def sent_again_just_now(hospital: str, sha256: str) -> bool:
+        await blobs.put(hospital, {sha256: b"a scan"})
+        return False
+
+    assert await blobs.sweep(sent_again_just_now) == (1, 0)
+    assert await blobs.whole(HOSPITAL, NAME) == b"a scan"
+    assert await blobs.sweep(sent_again_just_now) == (0, 0)

@@ -91,6 +91,12 @@ async def test_a_service_sees_which_collections_and_indexes_it_lacks(toy: Toy) -
     assert await missing(toy.database, [SPEC]) == ["tallies"]
     await migrate(toy.database, [SPEC])
     assert await missing(toy.database, [SPEC]) == []
+    assert await missing(toy.database, [SPEC], ["scans"]) == ["scans.chunks", "scans.files"]
+    await migrate(toy.database, [SPEC], buckets=["scans"])
+    await toy.database.raw("scans.files").drop_index("uploadDate_1")
+    assert await missing(toy.database, [SPEC], ["scans"]) == ["scans.files: uploadDate"]
+    await migrate(toy.database, [SPEC], buckets=["scans"])
+    assert await missing(toy.database, [SPEC], ["scans"]) == []
 
 
 async def test_how_long_documents_live_is_set_changed_and_taken_back(toy: Toy) -> None:
