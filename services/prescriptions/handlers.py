@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from libs.common.decision import Handler
 from libs.common.events import (
+    AdmissionCancelled,
+    AllergyRecorded,
+    ConditionRecorded,
+    EncounterAdmitted,
     GuardianLinked,
     GuardianUnlinked,
     MemberJoined,
@@ -11,12 +15,15 @@ from libs.common.events import (
     PatientMerged,
     PatientRegistered,
     PatientUpdated,
+    PractitionerRegistered,
+    PractitionerUpdated,
     PrescriptionIssued,
     PrescriptionStopped,
     VisitCompleted,
 )
 from services.prescriptions.domain import (
     case,
+    clinical,
     doctor,
     ending,
     pharmacist,
@@ -47,6 +54,25 @@ HANDLERS: dict[str, Handler] = {
     PatientDeceased.TYPE: Handler(PatientDeceased, records.needs_deceased, records.decide_deceased),
     GuardianLinked.TYPE: Handler(GuardianLinked, records.needs_care, records.decide_linked),
     GuardianUnlinked.TYPE: Handler(GuardianUnlinked, records.needs_care, records.decide_unlinked),
+    # hospital.clinical
+    ConditionRecorded.TYPE: Handler(
+        ConditionRecorded, clinical.needs_condition, clinical.decide_condition
+    ),
+    AllergyRecorded.TYPE: Handler(AllergyRecorded, clinical.needs_allergy, clinical.decide_allergy),
+    # hospital.encounters
+    EncounterAdmitted.TYPE: Handler(
+        EncounterAdmitted, clinical.needs_stay, clinical.decide_admitted
+    ),
+    AdmissionCancelled.TYPE: Handler(
+        AdmissionCancelled, clinical.needs_stay, clinical.decide_admission_cancelled
+    ),
+    # hospital.staff
+    PractitionerRegistered.TYPE: Handler(
+        PractitionerRegistered, clinical.needs_practitioner, clinical.decide_practitioner
+    ),
+    PractitionerUpdated.TYPE: Handler(
+        PractitionerUpdated, clinical.needs_practitioner, clinical.decide_practitioner
+    ),
     # enrollment.events
     MemberJoined.TYPE: Handler(MemberJoined, records.needs_care, records.decide_joined),
     # commands

@@ -38,7 +38,14 @@ def count(input: Input, answer: Answer) -> None:
 SPEC = ServiceSpec(
     name="prescriptions",
     settings=Settings,
-    topics=("hospital.prescriptions", "hospital.patients", "enrollment.events"),
+    topics=(
+        "hospital.prescriptions",
+        "hospital.patients",
+        "hospital.clinical",
+        "hospital.encounters",
+        "hospital.staff",
+        "enrollment.events",
+    ),
     handlers=HANDLERS,
     collections=COLLECTIONS,
     routers=(acting.router, reading.router, verification.router, copies.router, copies.pages),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ from services.prescriptions.domain.documents import (
     SigningKey,
     Status,
 )
+from services.prescriptions.domain.health import Allergy, Condition, Practitioner, Stay
 from services.prescriptions.domain.persons import ids_of
 
 PATIENTS = CollectionSpec(PatientCare)
@@ -34,13 +36,15 @@ REFILLS = CollectionSpec(
     ),
 )
 
+CONDITIONS = CollectionSpec(Condition, indexes=(Index(("patient_id",)),))
+ALLERGIES = CollectionSpec(Allergy, indexes=(Index(("patient_id",)),))
+STAYS = CollectionSpec(Stay, indexes=(Index(("patient_id",)),))
+PRACTITIONERS = CollectionSpec(Practitioner)
+
 COLLECTIONS: tuple[CollectionSpec[Any], ...] = (
-    PATIENTS,
-    PRESCRIPTIONS,
-    ACCOUNTS,
-    REFILLS,
-    SIGNING_KEYS,
-)
+    PATIENTS, PRESCRIPTIONS, ACCOUNTS, REFILLS, SIGNING_KEYS, CONDITIONS, ALLERGIES, STAYS,
+    PRACTITIONERS,
+)  # fmt: skip
 
 #: The sort values of a list: a time, and the id to part what is of one moment.
 Keyset = tuple[datetime, str]
@@ -53,6 +57,9 @@ class Store:
         self._patients: Collection[PatientCare] = database.collection(PATIENTS)
         self._prescriptions: Collection[Prescription] = database.collection(PRESCRIPTIONS)
         self._accounts: Collection[RenewalAccount] = database.collection(ACCOUNTS)
+        self._conditions: Collection[Condition] = database.collection(CONDITIONS)
+        self._allergies: Collection[Allergy] = database.collection(ALLERGIES)
+        self._stays: Collection[Stay] = database.collection(STAYS)
         self._refills: Collection[Refill] = database.collection(REFILLS)
         self._keys: Collection[SigningKey] = database.collection(SIGNING_KEYS)
 
@@ -119,7 +126,14 @@ class Store:
     async def chart(self, care: PatientCare) -> Chart:
         """What the rules look at besides the prescription itself."""
         ids = [(care.hospital, id) for id in sorted(ids_of(care))]
-        return Chart(await self._prescriptions.load("patient_id", ids))
+        return Chart(
+            *await asyncio.gather(
+                self._prescriptions.load("patient_id", ids),
+                self._conditions.load("patient_id", ids),
+                self._allergies.load("patient_id", ids),
+                self._stays.load("patient_id", ids),
+            )
+        )
 
     async def work_list(
         self, hospital: str, stage: RefillStage, theirs: Mapping[str, Any], after: Keyset | None,

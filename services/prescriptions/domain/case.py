@@ -34,6 +34,7 @@ from services.prescriptions.domain.documents import (
     RenewalAccount,
 )
 from services.prescriptions.domain.facts import Deciding, Outcome
+from services.prescriptions.domain.health import Practitioner
 from services.prescriptions.domain.persons import is_patient, patient
 from services.prescriptions.domain.policy import RenewalPolicy
 from services.prescriptions.domain.rules import LASTING, evaluate, refusal
@@ -66,6 +67,8 @@ def needs_decided(input: Input, state: State) -> Iterator[Need]:
     if refill is not None:
         yield from needs_chart(state, input.hospital, refill.patient_id)
     yield from needs_key(input)
+    if input.actor is not None:
+        yield Need(Practitioner, "id", input.actor.person)
 
 
 @dataclass(frozen=True, slots=True)

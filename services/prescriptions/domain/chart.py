@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import TypeVar
 
-from libs.common.decision import Need, State
+from libs.common.decision import Document, Need, State
 from services.prescriptions.domain.accounts import last_visit
 from services.prescriptions.domain.documents import (
     Order,
@@ -15,7 +16,10 @@ from services.prescriptions.domain.documents import (
     RenewalAccount,
 )
 from services.prescriptions.domain.facts import Deciding, Dispensed, Facts
+from services.prescriptions.domain.health import Allergy, Condition, Stay
 from services.prescriptions.domain.persons import ids_of, needs_patient, patient
+
+D = TypeVar("D", bound=Document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +27,24 @@ class Chart:
     """What the hospital told about one patient, over all records that are merged."""
 
     prescriptions: Sequence[Prescription]
+    conditions: Sequence[Condition]
+    allergies: Sequence[Allergy]
+    stays: Sequence[Stay]
 
     @classmethod
     def of(cls, state: State, care: PatientCare) -> Chart:
-        ids = sorted(ids_of(care))
-        return cls([p for id in ids for p in state.where(Prescription, "patient_id", id)])
+        def all_of(model: type[D]) -> list[D]:
+            ids = sorted(ids_of(care))
+            return [doc for id in ids for doc in state.where(model, "patient_id", id)]
+
+        return cls(all_of(Prescription), all_of(Condition), all_of(Allergy), all_of(Stay))
 
 
 def needs_chart(state: State, hospital: str, patient_id: str) -> Iterator[Need]:
     yield from needs_patient(state, patient_id)
     for id in sorted(ids_of(patient(state, hospital, patient_id))):
-        yield Need(Prescription, "patient_id", id)
+        for model in (Prescription, Condition, Allergy, Stay):
+            yield Need(model, "patient_id", id)
 
 
 def gather(
@@ -66,7 +77,30 @@ def gather(
         others_today=_others_today(care, account.ingredient_code, today),
         declaration=declaration,
         deciding=deciding,
+        diagnosed=_diagnosed(order, chart),
+        admitted=_since(order.issued_at, (s.began_at for s in chart.stays)),
+        others_stopped=_since(
+            order.issued_at,
+            (p.stopped_at for p in chart.prescriptions if p.id != prescription.id),
+        ),
     )
+
+
+def _diagnosed(order: Order, chart: Chart) -> tuple[datetime, ...]:
+    """When each present condition was first recorded; what was known before, or is what the
+    medicine is for, is not new under whichever record it comes again."""
+    first: dict[str, datetime] = {}
+    for condition in chart.conditions:
+        if not condition.is_wrong:
+            known = first.get(condition.code.upper(), condition.first_recorded_at)
+            first[condition.code.upper()] = min(known, condition.first_recorded_at)
+    present = {c.code.upper() for c in chart.conditions if c.is_present}
+    reasons = {code.upper() for code in order.diagnoses}
+    return _since(order.issued_at, (first[code] for code in present - reasons))
+
+
+def _since(start: datetime, times: Iterable[datetime | None]) -> tuple[datetime, ...]:
+    return tuple(sorted(at for at in times if at is not None and at > start))
 
 
 def _dispensed(account: RenewalAccount, chart: Chart) -> Dispensed | None:

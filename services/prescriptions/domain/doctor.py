@@ -20,6 +20,7 @@ from services.prescriptions.domain.chart import Chart
 from services.prescriptions.domain.documents import Action, Reason, Refill, SignedForm, Status
 from services.prescriptions.domain.facts import Deciding, Outcome
 from services.prescriptions.domain.form import FormPatient, digest, made_out, nonce_of
+from services.prescriptions.domain.health import Practitioner
 from services.prescriptions.domain.rules import APPROVING, DECLINING
 from services.prescriptions.domain.signatures import Signs, signed_with, taken
 from services.prescriptions.domain.steps import moved, which
@@ -89,6 +90,7 @@ def decide(input: Input, state: State, env: Env) -> Answer:
         return Refusal(Reason.DAYS_SUPPLY_FIXED, extra={"days_supply": told})
     days = told or given
     valid_days = decision.valid_days or case.policy.rules.validity.parameters.usual_days
+    practitioner = state.get(Practitioner, actor.person)
     deciding = Deciding(
         is_party=case.is_party(actor),
         is_anothers=refill.status is Status.RETURNED and actor.person != refill.doctor_id,
@@ -97,6 +99,7 @@ def decide(input: Input, state: State, env: Env) -> Answer:
         noted=decision.comment is not None,
         assessed=decision.assessed,
         patient_signed=decision.patient_signature is not None,
+        practising_since=practitioner.practising_since if practitioner is not None else None,
     )
     chart = Chart.of(state, case.care)
     outcomes, no = case.judged(chart, deciding, APPROVING if approves else DECLINING)

@@ -107,6 +107,8 @@ class Reason(StrEnum):
     LONG_SUPPLY_CONDITIONS = "long_supply_conditions"
     DECLARATION_MISSING = "declaration_missing"
     SOMETHING_CHANGED = "something_changed"
+    CONDITION_CHANGED = "condition_changed"
+    PRACTICE_TOO_SHORT = "practice_too_short"
     DAYS_SUPPLY_MISSING = "days_supply_missing"
     DAYS_SUPPLY_FIXED = "days_supply_fixed"
     RECORD_MISSING = "record_missing"

@@ -43,6 +43,7 @@ class Deciding(Value):
     noted: bool = False
     assessed: bool = False
     patient_signed: bool = False
+    practising_since: date | None = None
 
 
 class Facts(Value):
@@ -65,6 +66,11 @@ class Facts(Value):
     others_today: int
     declaration: Sensitive[Mapping[str, str] | None] = None
     deciding: Deciding | None = None
+    #: After it was prescribed: when what was not diagnosed before was, stays that began, and
+    #: other prescriptions that were stopped.
+    diagnosed: tuple[datetime, ...] = ()
+    admitted: tuple[datetime, ...] = ()
+    others_stopped: tuple[datetime, ...] = ()
 
 
 class Verdict(StrEnum):

@@ -27,6 +27,7 @@ from services.prescriptions.domain.parameters import (
     Medicines,
     NeverClasses,
     Parameters,
+    Practice,
     ReasonedSupply,
     RestrictedList,
     Supply,
@@ -87,10 +88,12 @@ class Rules(BaseModel):
     not_too_early: Rule[Early]
     medicines_a_day: Rule[Medicines]
     supply: Rule[Supply]
+    stable_condition: Rule[Parameters]
     declaration: Rule[Declaration]
     nothing_changed: Rule[Parameters]
     separation_of_duties: Rule[Parameters]
     same_doctor: Rule[Parameters]
+    practice: Rule[Practice]
     reasoned_supply: Rule[ReasonedSupply]
     long_supply: Rule[LongSupply]
     validity: Rule[Validity]

@@ -23,6 +23,7 @@ from services.prescriptions.domain.parameters import (
     Medicines,
     NeverClasses,
     Parameters,
+    Practice,
     ReasonedSupply,
     RestrictedList,
     Supply,
@@ -166,6 +167,20 @@ def long_supply(facts: Facts, p: LongSupply, _when: When) -> Found:
     return holds(days <= p.days or all(met.values()), days=days, **met)
 
 
+def stable_condition(facts: Facts, _p: Parameters, when: When) -> Found:
+    """Nothing new since a doctor saw the patient: when it was prescribed, or at the last visit
+    in person to the treating department. What was diagnosed or stopped on that day belongs to
+    it; an admission only if it came before."""
+    seen = max(facts.issued_at, facts.last_visit_at or facts.issued_at)
+    day = when.policy.day(seen)
+    new = {
+        "diagnoses": sum(when.policy.day(at) > day for at in facts.diagnosed),
+        "admissions": sum(seen < at <= when.now for at in facts.admitted),
+        "stopped": sum(when.policy.day(at) > day and at <= when.now for at in facts.others_stopped),
+    }
+    return holds(not any(new.values()), **new)
+
+
 # -- what the patient's side says ---------------------------------------------------------
 
 
@@ -197,6 +212,14 @@ def same_doctor(facts: Facts, _p: Parameters, _when: When) -> Found:
     return not_checked() if act is None else holds(not act.is_anothers)
 
 
+def practice(facts: Facts, p: Practice, when: When) -> Found:
+    act = facts.deciding
+    if act is None or act.practising_since is None:
+        return Verdict(p.unknown), {}
+    practised = years(act.practising_since, when.today)
+    return holds(practised >= p.years, years=max(0, practised))
+
+
 def validity(facts: Facts, p: Validity, _when: When) -> Found:
     act = facts.deciding
     if act is None:
@@ -211,21 +234,31 @@ RULES: dict[str, Callable[[Facts, Any, When], Found]] = {
         alive, age_known, authority, child, this_hospital, stable_regimen, never_classes,
         restricted_list, window, one_at_a_time, limit, not_too_early, medicines_a_day, supply,
         declaration, nothing_changed, separation_of_duties, same_doctor, reasoned_supply,
-        long_supply, validity,
+        long_supply, validity, stable_condition, practice,
     )
 }  # fmt: skip
 
 _DECLARED = frozenset({"declaration", "nothing_changed"})
 _WHO = frozenset({"separation_of_duties", "same_doctor"})
 #: What must hold until a renewal is effective; when it no longer does, the request is closed.
-LASTING = frozenset({"alive", "stable_regimen", "limit"})
+LASTING = frozenset({"alive", "stable_regimen", "limit", "stable_condition"})
 
 #: Which rules are asked when.
-APPROVING = _WHO | LASTING | {"supply", "reasoned_supply", "long_supply", "validity"}
+APPROVING = (
+    _WHO
+    | LASTING
+    | {
+        "practice",
+        "supply",
+        "reasoned_supply",
+        "long_supply",
+        "validity",
+    }
+)
 DECLINING = _WHO
 PASSING = LASTING | {"separation_of_duties"}
 SENDING_BACK = frozenset({"separation_of_duties"})
-ASKING = frozenset(RULES) - _WHO - {"reasoned_supply", "long_supply", "validity"}
+ASKING = frozenset(RULES) - _WHO - {"practice", "reasoned_supply", "long_supply", "validity"}
 #: Before anybody asks, to list what may be renewed.
 LISTING = ASKING - _DECLARED
 

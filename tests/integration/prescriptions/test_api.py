@@ -187,9 +187,9 @@ async def test_what_may_be_renewed_is_listed_with_the_reason_in_words(hospital: 
     await hospital.prescribe("rx2", ingredient="b", code="N05BA12", days_ago=29)
     await hospital.prescribe("rx3", ingredient="c", days_ago=190)
     await hospital.prescribe("rx4", ingredient="d", days_ago=10)
+    open_id = (await hospital.asked("rx1"))["id"]
     await hospital.tell(stopped(hospital.service.clock.now(), "rx4"))
     await hospital.settled("stopped")
-    open_id = (await hospital.asked("rx1"))["id"]
     headers = {"Accept-Language": "en"}
     patient = hospital.patient()
     lines: list[dict[str, Any]] = []

@@ -123,6 +123,12 @@ class Renewals(RuleBasedStateMachine):
             expected = Reason.OPEN_REQUEST
         elif used >= LIMIT:
             expected = Reason.RENEWAL_LIMIT_REACHED
+        elif self.stopped & {r for r, p in PRESCRIPTIONS.items() if p in self.together(patient)}:
+            # Another one of the patient was stopped: not so on the day of a visit since then.
+            expected = Reason.CONDITION_CHANGED
+            if accepted:
+                assert len(accepted) == 1
+                expected, answers = Reason.OPEN_REQUEST, answers[1:]
         else:
             assert len(accepted) == 1
             expected = Reason.OPEN_REQUEST

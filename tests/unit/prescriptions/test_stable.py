@@ -1,0 +1,218 @@
+"""Is a patient's condition stable, whatever is told late, twice or taken back?"""
+
+from __future__ import annotations
+
+import itertools
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from libs.common.decision import Common
+from libs.common.events import (
+    AdmissionCancelled,
+    ClinicalStatus,
+    ConditionRecorded,
+    EncounterAdmitted,
+    Event,
+    PractitionerRegistered,
+    StaffRole,
+    VerificationStatus,
+)
+from services.prescriptions.domain.documents import Reason, Status
+from services.prescriptions.domain.facts import Verdict
+from services.prescriptions.domain.policy import RenewalPolicies
+from tests.unit.prescriptions.given import (
+    DAY,
+    HOUR,
+    NOW,
+    Hospital,
+    hospital,
+    merged,
+    prescription,
+    reason,
+    stopped,
+    visit,
+)
+from tests.unit.prescriptions.test_policy import SHANGHAI, eighteen, file
+from tests.unit.prescriptions.test_rules import said
+
+ISSUED = NOW - 30 * DAY
+
+
+def condition(at: datetime, id: str = "c1", code: str = "I50", **more: Any) -> ConditionRecorded:
+    return ConditionRecorded(
+        condition_id=id, patient_id=more.pop("patient", "p1"), code=code, recorded_at=at, **more
+    )
+
+
+def admitted(at: datetime, id: str = "s1", patient: str = "p1") -> EncounterAdmitted:
+    return EncounterAdmitted(encounter_id=id, patient_id=patient, admitted_at=at)
+
+
+def taken_back(at: datetime, id: str = "s1") -> AdmissionCancelled:
+    return AdmissionCancelled(encounter_id=id, patient_id="p1", cancelled_at=at)
+
+
+def asked_after(*facts: Event, case: Hospital | None = None) -> str | None:
+    case = case or hospital()
+    for fact in facts:
+        case.event(fact)
+    return reason(case.ask())
+
+
+@pytest.mark.parametrize(
+    ("fact", "expected"),
+    [
+        (condition(ISSUED + DAY), Reason.CONDITION_CHANGED),
+        (condition(ISSUED + HOUR), None),  # at the same visit
+        (condition(ISSUED - DAY), None),
+        (condition(ISSUED + DAY, clinical_status=ClinicalStatus.RESOLVED), None),
+        (condition(ISSUED + DAY, verification_status=VerificationStatus.REFUTED), None),
+        (condition(ISSUED + DAY, patient="p2"), None),
+        (admitted(ISSUED + HOUR), Reason.CONDITION_CHANGED),  # sent to the ward
+        (admitted(ISSUED - HOUR), None),
+        (admitted(ISSUED + DAY, patient="p2"), None),
+    ],
+)
+def test_what_is_new_since_it_was_prescribed_leads_to_a_visit(
+    fact: Event, expected: Reason | None
+) -> None:
+    assert asked_after(fact) == expected
+
+
+def test_the_day_of_the_prescription_is_the_hospitals() -> None:
+    case = Hospital()
+    case.event(prescription(at=ISSUED))  # 10:00 in Shanghai
+    case.event(condition(ISSUED + 14 * HOUR - timedelta(milliseconds=1)))
+    case.cancel(case.asked())
+    case.event(condition(ISSUED + 14 * HOUR, "c2", "I51"))
+    assert reason(case.ask()) == Reason.CONDITION_CHANGED
+
+
+def test_a_condition_that_was_known_is_not_new_under_whichever_record_it_comes_again() -> None:
+    again = condition(ISSUED + 2 * DAY, "c2")
+    assert asked_after(condition(ISSUED - DAY), again) is None
+    changed = condition(ISSUED + 2 * DAY, clinical_status=ClinicalStatus.RELAPSE)
+    assert asked_after(condition(ISSUED - DAY), changed) is None
+
+
+def test_what_the_medicine_is_for_is_not_new() -> None:
+    case = Hospital()
+    case.event(prescription(diagnoses=("I10",)))
+    assert asked_after(condition(ISSUED + DAY, code="i10"), case=case) is None
+
+
+CHANGES = [
+    condition(ISSUED + DAY),
+    condition(ISSUED + 2 * DAY, verification_status=VerificationStatus.ENTERED_IN_ERROR),
+    condition(ISSUED - DAY, code="I49"),
+]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_record_holds_in_its_last_form_in_whichever_order_it_comes(
+    order: tuple[int, ...],
+) -> None:
+    assert asked_after(*(CHANGES[i] for i in order)) is None
+    last = condition(ISSUED + 3 * DAY)  # the same record again, known since before
+    assert asked_after(*(CHANGES[i] for i in order), last) is None
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_an_admission_that_was_taken_back_never_was(late: bool) -> None:
+    case = hospital()
+    told = [
+        (admitted(NOW - 2 * HOUR), NOW - 2 * HOUR),
+        (taken_back(NOW - HOUR), NOW - HOUR),
+    ]
+    for fact, at in told[::-1] if late else told:
+        case.event(fact, time=at)
+    case.cancel(case.asked())
+    assert reason(case.event(taken_back(NOW - HOUR))) == Common.STALE
+    case.event(admitted(NOW - 2 * HOUR), time=NOW)  # told again after it was taken back
+    assert reason(case.ask()) == Reason.CONDITION_CHANGED
+
+
+def test_another_medicine_that_was_stopped_later_leads_to_a_visit() -> None:
+    for at, expected in [
+        (ISSUED + HOUR, None),
+        (ISSUED + DAY, Reason.CONDITION_CHANGED),
+        (NOW + HOUR, None),  # not yet
+    ]:
+        case = hospital()
+        case.event(prescription("rx2", code="C10AA05", ingredient="atorvastatin"))
+        assert asked_after(stopped(at, "rx2"), case=case) == expected
+
+
+def test_a_visit_to_the_department_settles_it_and_no_other() -> None:
+    case = hospital()
+    assert asked_after(condition(NOW - DAY), case=case) == Reason.CONDITION_CHANGED
+    assert asked_after(visit(NOW, "v2", department="surgery"), case=case) is not None
+    assert asked_after(visit(NOW, "v3"), case=case) is None
+
+
+def test_what_stands_in_a_merged_record_counts() -> None:
+    case = hospital()
+    facts = (admitted(NOW - DAY, patient="p2"), merged("p2", "p1"))
+    assert asked_after(*facts, case=case) == Reason.CONDITION_CHANGED
+
+
+def test_what_is_told_while_it_waits_closes_it_when_the_doctor_decides() -> None:
+    case = hospital()
+    id = case.asked()
+    case.event(admitted(NOW - DAY))
+    assert reason(case.doctor(id, "approve")) == Reason.CONDITION_CHANGED
+    assert case.refill(id).status is Status.REFUSED
+    assert said(case.refill(id), "stable_condition", 1).figures["admissions"] == 1
+
+
+def test_a_condition_of_tomorrow_was_not_recorded() -> None:
+    assert reason(hospital().event(condition(NOW + DAY))) == Reason.IN_THE_FUTURE
+
+
+# -- the doctor ---------------------------------------------------------------------------
+
+
+def doctor(since: date | None, at: datetime = NOW - DAY) -> PractitionerRegistered:
+    return PractitionerRegistered(
+        practitioner_id="dr1",
+        name="王一",
+        roles=(StaffRole.DOCTOR,),
+        practising_since=since,
+        updated_at=at,
+    )
+
+
+@pytest.mark.parametrize(
+    ("since", "expected"),
+    [
+        (date(2023, 3, 2), None),
+        (date(2023, 3, 3), Reason.PRACTICE_TOO_SHORT),
+        (date(2027, 1, 1), Reason.PRACTICE_TOO_SHORT),
+    ],
+)
+def test_a_doctor_has_practised_for_three_years_to_the_day(
+    since: date, expected: Reason | None
+) -> None:
+    case = hospital()
+    case.event(doctor(since))
+    id = case.asked()
+    assert reason(case.doctor(id, "approve")) == expected
+    assert reason(case.doctor(id, "decline")) is (None if expected else Common.WRONG_STATUS)
+
+
+def test_an_older_record_of_a_doctor_changes_nothing() -> None:
+    case = hospital()
+    case.event(doctor(date(2010, 1, 1)))
+    assert reason(case.event(doctor(date(2026, 1, 1), NOW - 2 * DAY))) == Common.STALE
+    case.renewed()
+
+
+def test_practice_that_nobody_told_is_shown_or_refused_as_the_policy_says() -> None:
+    case = hospital()
+    assert said(case.renewed(), "practice", 1).verdict is Verdict.NOT_CHECKED
+    strict = file()
+    strict["rules"]["practice"]["parameters"]["unknown"] = "refused"
+    case.policy = RenewalPolicies([strict], SHANGHAI, eighteen)
+    assert reason(case.doctor(case.asked(), "approve")) == Reason.PRACTICE_TOO_SHORT
