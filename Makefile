@@ -103,6 +103,12 @@ fuzz: setup ## Search for bytes that break a reader of HL7 v2: SECONDS=60 for ea
 interop-report: setup ## What becomes of messages: DIR=… (its *.hl7 and FHIR *.json, through the real ports)
 	$(PY) -m scripts.interop_report $(if $(DIR),"$(DIR)")
 
+.PHONY: policy-replay
+policy-replay: setup ## Which past renewals other rules would answer otherwise: FROM=… POLICY=… [HOSPITAL=…]
+	@test -n "$(FROM)" -a -n "$(POLICY)" || \
+	  { echo 'Say since when and by which rules: make policy-replay FROM=2026-01-01 POLICY=…' >&2; exit 1; }
+	$(PY) -m scripts.policy_replay --from "$(FROM)" --policy "$(POLICY)" $(if $(HOSPITAL),--hospital "$(HOSPITAL)")
+
 .PHONY: bench lock
 bench: ## Benchmarks; the figures go to docs/performance.md
 	@scripts/bootstrap bench

@@ -33,6 +33,7 @@ REFILLS = CollectionSpec(
         Index(("new_prescription_id",)),
         Index(("patient_id", "requested_at", "id")),
         Index(("stage", "waiting_since", "id")),
+        Index(("requested_at", "id")),
     ),
 )
 

@@ -79,14 +79,16 @@ class His:
             pv1="PV1|1|O|NEURO",
         )
 
-    async def prescribes(self, patient: Patient, number: str) -> None:
-        at = stamp(self.story.ago(days=25))
+    async def prescribes(
+        self, patient: Patient, number: str, days_ago: int = 25, days: int = 28
+    ) -> None:
+        at = stamp(self.story.ago(days=days_ago))
         await self.sends(
             "RDE^O11",
             patient,
             f"ORC|NW|{number}|||||||{at}|||d-3020^医生",
             "RXE||C08CA01^苯磺酸氨氯地平片^ATC|5||mg|TAB^片|^每日一次，每次5毫克，口服|||28|TAB^片",
-            "TQ1|1||QD|||28^D",
+            f"TQ1|1||QD|||{days}^D",
             pv1="PV1|1|O|CARDIO",
         )
 
@@ -157,7 +159,8 @@ async def test_a40_makes_one_patient_of_two_in_every_service(story: Story, wire:
     await wire.hears(MemberJoined, person_id=gone.id)
     await his.reports(gone, story.new_id("lab"))
     await wire.hears(ResultReleased, patient_id=gone.id)
-    await his.prescribes(gone, story.new_id("rx"))
+    # When leaving hospital: an older one would need a visit after the new diagnosis.
+    await his.prescribes(gone, story.new_id("rx"), days_ago=0, days=7)
     await story.may_ask(gone.caller, gone)
 
     await his.sends("ADT^A40", kept, f"MRG|{gone.id}^^^^PI")

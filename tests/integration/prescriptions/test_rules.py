@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,8 @@ from libs.common.events import (
     PractitionerRegistered,
     StaffRole,
 )
+from scripts import policy_replay
+from services.prescriptions.settings import Settings
 from tests.integration.prescriptions.given import Hospital, ask, decide
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -89,3 +92,22 @@ async def test_the_questions_come_from_the_policy_in_both_languages(hospital: Ho
     answer = await ask(hospital.patient(), declaration={})
     assert (answer.status_code, answer.json()["reason"]) == (422, "declaration_missing")
     assert await hospital.service.rows("refills", hospital.id) == []
+
+
+async def test_other_rules_are_tried_on_what_was_asked(
+    hospital: Hospital,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    await hospital.prescribe("rx1")
+    refill = await hospital.asked("rx1")
+    stricter = Path("policies/renewal/2026-01-01.yaml").read_text(encoding="utf-8")
+    file = tmp_path / "stricter.yaml"
+    file.write_text(stricter.replace("days: 183", "days: 29"), encoding="utf-8")
+    database = hospital.service.database
+    since = hospital.service.clock.now() - timedelta(hours=1)
+    policy = policy_replay.version_of(file, Settings())
+    found, asked, without = await policy_replay.replay(database, hospital.id, since, policy)
+    assert (asked, without) == (1, 0)
+    assert [policy_replay.line(d) for d in found] == [
+        f"{refill['id']}  renewal-2026-01-01: accepted -> too_old  (days=30)"
+    ]
