@@ -78,6 +78,8 @@ def gather(
         declaration=declaration,
         deciding=deciding,
         diagnosed=_diagnosed(order, chart),
+        allergies=_coded(chart),
+        allergies_uncoded=sum(a.is_present and not _is_coded(a) for a in chart.allergies),
         admitted=_since(order.issued_at, (s.began_at for s in chart.stays)),
         others_stopped=_since(
             order.issued_at,
@@ -97,6 +99,17 @@ def _diagnosed(order: Order, chart: Chart) -> tuple[datetime, ...]:
     present = {c.code.upper() for c in chart.conditions if c.is_present}
     reasons = {code.upper() for code in order.diagnoses}
     return _since(order.issued_at, (first[code] for code in present - reasons))
+
+
+def _is_coded(allergy: Allergy) -> bool:
+    return allergy.code is not None and (allergy.system or "").upper() == "ATC"
+
+
+def _coded(chart: Chart) -> tuple[str, ...] | None:
+    if not chart.allergies:
+        return None
+    coded = {a.code.upper() for a in chart.allergies if a.code and _is_coded(a) and a.is_present}
+    return tuple(sorted(coded))
 
 
 def _since(start: datetime, times: Iterable[datetime | None]) -> tuple[datetime, ...]:

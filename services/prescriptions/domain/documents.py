@@ -109,6 +109,7 @@ class Reason(StrEnum):
     SOMETHING_CHANGED = "something_changed"
     CONDITION_CHANGED = "condition_changed"
     PRACTICE_TOO_SHORT = "practice_too_short"
+    ALLERGY_RECORDED = "allergy_recorded"
     DAYS_SUPPLY_MISSING = "days_supply_missing"
     DAYS_SUPPLY_FIXED = "days_supply_fixed"
     RECORD_MISSING = "record_missing"

@@ -71,6 +71,10 @@ class Facts(Value):
     diagnosed: tuple[datetime, ...] = ()
     admitted: tuple[datetime, ...] = ()
     others_stopped: tuple[datetime, ...] = ()
+    #: Of the allergies that are present: ATC codes, and how many have none. None: none was
+    #: ever told, which is not that there are none.
+    allergies: Sensitive[tuple[str, ...] | None] = None
+    allergies_uncoded: int = 0
 
 
 class Verdict(StrEnum):

@@ -89,6 +89,7 @@ class Rules(BaseModel):
     medicines_a_day: Rule[Medicines]
     supply: Rule[Supply]
     stable_condition: Rule[Parameters]
+    allergy: Rule[Parameters]
     declaration: Rule[Declaration]
     nothing_changed: Rule[Parameters]
     separation_of_duties: Rule[Parameters]

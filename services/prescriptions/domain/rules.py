@@ -181,6 +181,18 @@ def stable_condition(facts: Facts, _p: Parameters, when: When) -> Found:
     return holds(not any(new.values()), **new)
 
 
+def allergy(facts: Facts, _p: Parameters, _when: When) -> Found:
+    """An allergy to the medicine, or to a class that it is of. One that is told in words only
+    can't be compared; then, and where none was ever told, it is for the doctor to look."""
+    if facts.allergies is None:
+        return not_checked()
+    if any(is_of(facts.code, (code,)) or is_of(code, (facts.code.upper(),))
+           for code in facts.allergies):  # fmt: skip
+        return holds(False)
+    uncoded = facts.allergies_uncoded
+    return not_checked(uncoded=uncoded) if uncoded else holds(True)
+
+
 # -- what the patient's side says ---------------------------------------------------------
 
 
@@ -234,14 +246,14 @@ RULES: dict[str, Callable[[Facts, Any, When], Found]] = {
         alive, age_known, authority, child, this_hospital, stable_regimen, never_classes,
         restricted_list, window, one_at_a_time, limit, not_too_early, medicines_a_day, supply,
         declaration, nothing_changed, separation_of_duties, same_doctor, reasoned_supply,
-        long_supply, validity, stable_condition, practice,
+        long_supply, validity, stable_condition, practice, allergy,
     )
 }  # fmt: skip
 
 _DECLARED = frozenset({"declaration", "nothing_changed"})
 _WHO = frozenset({"separation_of_duties", "same_doctor"})
 #: What must hold until a renewal is effective; when it no longer does, the request is closed.
-LASTING = frozenset({"alive", "stable_regimen", "limit", "stable_condition"})
+LASTING = frozenset({"alive", "stable_regimen", "limit", "stable_condition", "allergy"})
 
 #: Which rules are asked when.
 APPROVING = (

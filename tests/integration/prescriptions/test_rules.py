@@ -94,15 +94,20 @@ async def test_the_questions_come_from_the_policy_in_both_languages(hospital: Ho
     assert await hospital.service.rows("refills", hospital.id) == []
 
 
+def stricter(folder: Path) -> Path:
+    text = Path("policies/renewal/2026-01-01.yaml").read_text(encoding="utf-8")
+    file = folder / "stricter.yaml"
+    file.write_text(text.replace("days: 183", "days: 29"), encoding="utf-8")
+    return file
+
+
 async def test_other_rules_are_tried_on_what_was_asked(
     hospital: Hospital,
     tmp_path: Path,
 ) -> None:  # fmt: skip
     await hospital.prescribe("rx1")
     refill = await hospital.asked("rx1")
-    stricter = Path("policies/renewal/2026-01-01.yaml").read_text(encoding="utf-8")
-    file = tmp_path / "stricter.yaml"
-    file.write_text(stricter.replace("days: 183", "days: 29"), encoding="utf-8")
+    file = stricter(tmp_path)
     database = hospital.service.database
     since = hospital.service.clock.now() - timedelta(hours=1)
     policy = policy_replay.version_of(file, Settings())

@@ -52,6 +52,18 @@ def test_controlled_medicines_are_never_renewed_online_whenever_they_were_listed
     assert any(is_of(code, c.atc) for c in (never["narcotic"], never["psychotropic"]))
 
 
+def test_the_page_for_the_committee_names_every_rule_with_its_reason_and_figures() -> None:
+    page = Path("docs/renewals.md").read_text(encoding="utf-8")
+    policy = policies().at(NOW)
+    for id in policy.order:
+        rule = policy.rule(id)
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{id}` |")]
+        assert row.endswith(f"| `{rule.reason}` |")
+        assert rule.words("en", "staff") in row
+        figures = rule.parameters.model_dump()
+        assert all(f"{k} {v}" in row for k, v in figures.items() if isinstance(v, int | str))
+
+
 def test_the_words_hold_the_figures() -> None:
     policy = policies().at(NOW)
     assert "183" in (policy.words("too_old", "zh-CN") or "")

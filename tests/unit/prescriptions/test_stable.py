@@ -11,6 +11,7 @@ import pytest
 from libs.common.decision import Common
 from libs.common.events import (
     AdmissionCancelled,
+    AllergyRecorded,
     ClinicalStatus,
     ConditionRecorded,
     EncounterAdmitted,
@@ -19,7 +20,7 @@ from libs.common.events import (
     StaffRole,
     VerificationStatus,
 )
-from services.prescriptions.domain.documents import Reason, Status
+from services.prescriptions.domain.documents import Reason, Refill, Status
 from services.prescriptions.domain.facts import Verdict
 from services.prescriptions.domain.policy import RenewalPolicies
 from tests.unit.prescriptions.given import (
@@ -169,6 +170,48 @@ def test_what_is_told_while_it_waits_closes_it_when_the_doctor_decides() -> None
 
 def test_a_condition_of_tomorrow_was_not_recorded() -> None:
     assert reason(hospital().event(condition(NOW + DAY))) == Reason.IN_THE_FUTURE
+
+
+# -- allergies ----------------------------------------------------------------------------
+
+
+def allergy(code: str | None, id: str = "a1", system: str | None = "ATC", **more: Any) -> Event:
+    more.setdefault("recorded_at", NOW - DAY)
+    return AllergyRecorded(
+        allergy_id=id, patient_id="p1", code=code, system=system, display="过敏", **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict"),
+    [
+        ([], Verdict.NOT_CHECKED),  # none told is not none
+        ([allergy("J01CA04")], Verdict.PASSED),
+        ([allergy("C08CA01")], Verdict.REFUSED),
+        ([allergy("c08")], Verdict.REFUSED),  # the class
+        ([allergy(None)], Verdict.NOT_CHECKED),  # in words only
+        ([allergy("C08CA01", system="LOCAL")], Verdict.NOT_CHECKED),
+        ([allergy("C08CA01"), allergy(None, "a2")], Verdict.REFUSED),
+        ([allergy("C08CA01", clinical_status=ClinicalStatus.RESOLVED)], Verdict.PASSED),
+        ([allergy("C08CA01", verification_status=VerificationStatus.REFUTED)], Verdict.PASSED),
+        ([allergy("J01CA04"), allergy("C08", recorded_at=NOW - 2 * DAY)], Verdict.PASSED),  # older
+    ],
+)
+def test_an_allergy_is_compared_by_its_class(facts: list[Event], verdict: Verdict) -> None:
+    case = hospital()
+    answer = asked_after(*facts, case=case)
+    assert answer == (Reason.ALLERGY_RECORDED if verdict is Verdict.REFUSED else None)
+    [refill] = case.docs(Refill)
+    assert said(refill, "allergy").verdict is verdict
+
+
+def test_an_allergy_that_is_recorded_while_it_waits_closes_it_at_the_pharmacists() -> None:
+    case = hospital()
+    id = case.asked()
+    case.doctor(id, "approve")
+    case.event(allergy("C08CA01", recorded_at=NOW))
+    assert reason(case.pharmacist(id, "pass")) == Reason.ALLERGY_RECORDED
+    assert case.refill(id).status is Status.REFUSED
 
 
 # -- the doctor ---------------------------------------------------------------------------
