@@ -22,6 +22,7 @@ from libs.common.http.commands import command
 from libs.common.http.dialect import Dialect
 from libs.common.http.problems import Problem
 from libs.common.http.words import Texts
+from libs.common.mongo import Unavailable
 from services.interop.api import taking
 from services.interop.api.policy import Policy
 from services.interop.api.taking import Taken
@@ -154,10 +155,22 @@ async def take_bundle(request: Request, caller: Caller) -> FhirResponse:
     if parts is None:
         return _answered(await _take(request, caller, raw, Sent()))
     # One after another: a later one may refer to an earlier one.
-    entries = []
-    for part in parts:
-        taken = await _take(request, caller, part, Sent())
-        entries.append(outcome.entry_of(taken.exchange, taken.received))
+    entries: list[dict[str, Any]] = []
+    for n, part in enumerate(parts):
+        try:
+            taken = await _take(request, caller, part, Sent())
+        except (Problem, Unavailable) as error:
+            # Those before it are stored, and a bug of ours in one is no reason to leave out
+            # those behind it; but what can't be stored now is told of all that are left.
+            if not isinstance(error, Problem) or error.status_code == 503:
+                if n == 0:
+                    raise
+                reason = error.reason if isinstance(error, Problem) else "not_ready"
+                entries += [outcome.failed(503, reason)] * (len(parts) - n)
+                break
+            entries.append(outcome.failed(error.status_code, error.reason))
+        else:
+            entries.append(outcome.entry_of(taken.exchange, taken.received, n))
     return FhirResponse(outcome.bundle("batch-response", entries))
 
 
@@ -213,4 +226,4 @@ def _answered(taken: Taken) -> FhirResponse:
         body, status = outcome.of_faults(taken.faults), outcome.status_of(taken.faults)
         return FhirResponse(body, status)
     status, headers = outcome.head(taken.exchange, BASE)
-    return FhirResponse(outcome.answered(taken.exchange, taken.received.notes), status, headers)
+    return FhirResponse(outcome.answered(taken.exchange), status, headers)

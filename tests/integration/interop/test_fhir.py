@@ -24,6 +24,8 @@ from libs.common.events import (
     ReportReady,
     VisitCompleted,
 )
+from libs.common.http.problems import Problem
+from services.interop.api import taking
 from services.interop.main import SPEC
 from tests.support.running import Running, running
 
@@ -152,6 +154,30 @@ async def test_the_entries_of_a_batch_stand_alone_and_may_refer_to_earlier_ones(
     (seen,) = await interop.published(VisitCompleted)
     assert seen.patient_id == "F1001"
     assert len(await interop.rows("messages")) == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "statuses"), [(500, ["201", "500", "200"]), (503, ["201", "503", "503"])]
+)
+async def test_what_fails_in_a_batch_costs_no_other_entry_its_answer(
+    interop: Running, monkeypatch: pytest.MonkeyPatch, status: int, statuses: list[str]
+) -> None:
+    entry = sample("transaction-stay")["entry"][0]
+    bad = {**entry, "resource": {**entry["resource"], "language": "bad"}}
+    claim = {"resource": {"resourceType": "Claim"}, "request": {"method": "POST", "url": "Claim"}}
+    take = taking.take
+
+    async def failing(request: Any, hospital: str, sender: str, raw: bytes, *more: Any) -> Any:
+        if b'"bad"' in raw:
+            raise Problem(status, "unexpected")
+        return await take(request, hospital, sender, raw, *more)
+
+    monkeypatch.setattr(taking, "take", failing)
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": [entry, bad, claim]}
+    answer = await post(interop, batch)
+    assert answer.status_code == 200
+    assert [e["response"]["status"] for e in answer.json()["entry"]] == statuses
+    checked("Bundle", answer.json())
 
 
 async def test_a_message_is_answered_by_a_message(interop: Running) -> None:

@@ -274,6 +274,52 @@ def test_a_line_of_another_patient_is_refused() -> None:
     assert faults(found) == [("Bundle.entry[3].resource.result[0]", "business-rule")]
 
 
+OTHER = {"subject": {"reference": "Patient/p2"}}
+CONDITION = {"resourceType": "Condition", "id": "c1", "code": concept(ICD10, "I10"), **OTHER}
+
+
+@pytest.mark.parametrize(
+    ("resources", "place"),
+    [
+        # Only an identifier says whose report it is.
+        (
+            [observation(**OTHER), report(subject={"identifier": {"type": MR, "value": "M1"}})],
+            "result[0]",
+        ),
+        ([observation(), report(encounter={"reference": "Encounter/e2"})], "encounter"),
+        ([prescription(encounter={"reference": "Encounter/e2"})], "encounter"),
+        ([prescription(reasonReference=[{"reference": "Condition/c1"}])], "reasonReference[0]"),
+        (
+            [encounter(id="e9", diagnosis=[{"condition": {"reference": "Condition/c1"}}])],
+            "diagnosis[0].condition",
+        ),
+    ],
+)
+def test_nothing_of_another_patient_gets_into_a_record(
+    resources: list[dict[str, Any]], place: str
+) -> None:
+    other = patient(id="p2", identifier=[{"type": MR, "value": "M2"}])
+    theirs = [other, encounter(id="e2", **OTHER), CONDITION]
+    received = Sender().send(transaction(*stay(*theirs, *resources)))
+    (fault,) = received.faults
+    assert (fault.expression.partition(".resource.")[2], fault.code) == (place, "business-rule")
+
+
+def test_a_condition_of_another_patient_that_names_the_stay_refuses_the_discharge() -> None:
+    other = patient(id="p2", identifier=[{"type": MR, "value": "M2"}])
+    wrong = {**CONDITION, "encounter": {"reference": "Encounter/e1"}}
+    assert "business-rule" in {
+        c for _, c in faults(Sender().send(transaction(*stay(other, wrong))))
+    }
+
+
+def test_what_was_filed_under_a_number_that_was_merged_is_the_survivors() -> None:
+    link = [{"other": {"reference": "Patient/p1"}, "type": "replaced-by"}]
+    gone = patient(id="p2", identifier=[{"type": MR, "value": "M2"}], link=link)
+    events = Sender().told(patient(), gone, observation(**OTHER), report())
+    assert only(events, ReportReady).patient_id == "M1"
+
+
 def test_an_observation_that_came_before_is_a_line_of_a_later_report() -> None:
     sender = Sender()
     sender.told(patient(), observation())
@@ -310,7 +356,15 @@ def test_what_never_was_a_prescription_is_only_stopped(status: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "differs", [{"status": "draft"}, {"status": "on-hold"}, {"intent": "proposal"}]
+    "differs",
+    [
+        {"status": "draft"},
+        {"status": "on-hold"},
+        {"intent": "proposal"},
+        {"intent": "instance-order"},
+        {"doNotPerform": True},
+        {"category": [concept("medicationrequest-category", "inpatient")]},
+    ],
 )
 def test_what_is_no_prescription_yet_tells_nothing(differs: dict[str, Any]) -> None:
     events = Sender().told(*stay(prescription(**differs)))

@@ -16,6 +16,7 @@ from libs.common.events import (
     ReportReady,
     VisitCompleted,
 )
+from services.interop.domain.partners import TOPICS
 from services.interop.domain.receipt import Received
 from services.interop.edge.fhir import outcome, receive
 from services.interop.edge.fhir.bundle import Request
@@ -26,6 +27,7 @@ from tests.unit.interop.fhir_given import (
     MR,
     Sender,
     codes,
+    concept,
     encounter,
     faults,
     observation,
@@ -33,6 +35,7 @@ from tests.unit.interop.fhir_given import (
     organization,
     patient,
     practitioner,
+    prescription,
     report,
     stay,
     transaction,
@@ -211,7 +214,7 @@ def test_a_message_is_taken_as_one_and_answered_as_a_message() -> None:
     assert [o.value for o in told.observations] == [168, 96]
     assert (received.control_id, received.type) == ("m-1", "Bundle/message")
     assert sender.exchange is not None
-    answer = outcome.answered(sender.exchange, received.notes)
+    answer = outcome.answered(sender.exchange)
     assert answer["entry"][0]["resource"]["response"] == {"identifier": "m-1", "code": "ok"}
 
 
@@ -222,6 +225,64 @@ def test_the_entries_of_a_batch_are_taken_apart_byte_for_byte() -> None:
     parts = receive.parts(body.encode())
     head = '{"resourceType":"Bundle","type":"batch","entry":['
     assert parts == [f"{head}{e}]}}".encode() for e in entries]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"resourceType":"Bundle","type":"batch","entry":1,"entry":[{},{}]}',
+        '{"resourceType":"Bundle","type":"batch","entry":[{},{}]}'.encode("utf-16"),
+    ],
+    ids=["entry twice", "UTF-16"],
+)
+def test_a_batch_that_can_not_be_taken_apart_is_refused_as_a_whole(body: bytes) -> None:
+    assert receive.parts(body) is None
+    assert len(faults(Sender().send(body))) == 1
+
+
+def test_a_note_stands_at_the_entry_that_it_is_about() -> None:
+    sender = Sender()
+    ward = prescription(category=[concept("x", "inpatient")])
+    received = sender.send(transaction(*stay(observation(), ward)))
+    assert codes(received) >= {"not_used"}
+    assert sender.exchange is not None
+    entries = outcome.answered(sender.exchange)["entry"]
+    told = {
+        n: e["response"]["outcome"] for n, e in enumerate(entries) if "outcome" in e["response"]
+    }
+    assert [i["expression"] for i in told[5]["issue"]] == [["Bundle.entry[5].resource"]]
+    assert told[5]["issue"][0]["diagnostics"].startswith("not_used: category inpatient")
+    assert 0 not in told, "the first entry has nothing to do with it"
+
+
+def test_a_note_on_many_places_is_one_issue_with_many_expressions() -> None:
+    sender = Sender()
+    message = {
+        "resourceType": "Bundle",
+        "type": "message",
+        "entry": [
+            json.loads(sample("message-report"))["entry"][0],
+            *(
+                {"resource": r}
+                for r in [patient(), *(prescription(id=f"m{n}", intent="plan") for n in range(3))]
+            ),
+        ],
+    }
+    assert not sender.send(message).faults
+    assert sender.exchange is not None
+    _header, told = (e["resource"] for e in outcome.answered(sender.exchange)["entry"])
+    (issue,) = told["issue"]
+    assert issue["expression"] == [f"Bundle.entry[{n}].resource" for n in (2, 3, 4)]
+
+
+def test_the_answer_to_a_part_of_a_batch_names_its_place_in_the_batch() -> None:
+    sender = Sender()
+    received = sender.send(bundle(posted(patient(gender="bogus"))))
+    assert sender.exchange is not None
+    answer = outcome.entry_of(sender.exchange, received, 7)
+    assert answer["response"]["outcome"]["issue"][0]["expression"] == [
+        "Bundle.entry[7].resource.gender"
+    ]
 
 
 # -- what is wrong ----------------------------------------------------------------------
@@ -358,6 +419,9 @@ def test_what_a_sender_may_not_write_is_kept_and_noted() -> None:
     received = sender.send(transaction(patient(), *stay()[1:]))
     assert received.events == ()
     assert "not_allowed" in codes(received)
+    sender.topics = TOPICS
+    received = sender.send(transaction(patient(), *stay()[1:]))
+    assert only(received.events, EncounterDischarged), "allowed later, it is told"
 
 
 def test_more_facts_than_a_transaction_holds_are_refused() -> None:
@@ -425,7 +489,7 @@ def test_whatever_stands_in_a_resource_is_taken_or_refused_and_no_bug(
     received = sender.send(bundle(*entries))
     assert Issue.EXCEPTION not in {f.code for f in received.faults}, received.faults
     if not received.faults and sender.exchange is not None:
-        json.dumps(outcome.answered(sender.exchange, received.notes))
+        json.dumps(outcome.answered(sender.exchange))
 
 
 @settings(max_examples=200, deadline=None)

@@ -92,7 +92,7 @@ class Unit:
 def parsed(raw: bytes) -> dict[str, Any]:
     """The JSON object in ``raw``."""
     try:
-        found = json.loads(raw, parse_constant=_no_constant)
+        found = json.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant)
         # Half a character can be written in JSON and nowhere else.
         json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from services.interop.domain.receipt import Fault, Received
 from services.interop.edge.fhir.bundle import Kind, Unit
+from services.interop.edge.fhir.mapping import Note
 from services.interop.edge.fhir.receive import Done, Exchange
 from services.interop.edge.fhir.refused import Issue
 from services.interop.edge.fhir.resources import REFERRED, TOLD
@@ -16,6 +18,7 @@ _SINCE: Final = "2026-11-26"
 MEDIA_TYPE: Final = "application/fhir+json"
 #: Issues of one outcome, so that a bundle of a thousand unused entries has a short answer.
 _MOST: Final = 100
+_Shown = Callable[[str], str]
 #: The status of an answer, by the worst that was found; every other one is 422.
 _STATUS: Final[Mapping[str, int]] = {
     Issue.INVALID: 400,
@@ -25,10 +28,10 @@ _STATUS: Final[Mapping[str, int]] = {
 }
 
 
-def issue(severity: str, code: str, text: str, expression: str = "") -> dict[str, Any]:
+def issue(severity: str, code: str, text: str, *expressions: str) -> dict[str, Any]:
     found: dict[str, Any] = {"severity": severity, "code": code, "diagnostics": text}
-    if expression:
-        found["expression"] = [expression]
+    if any(expressions):
+        found["expression"] = [one for one in expressions if one]
     return found
 
 
@@ -38,12 +41,19 @@ def outcome(issues: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {"resourceType": "OperationOutcome", "issue": found}
 
 
-def of_faults(faults: Sequence[Fault]) -> dict[str, Any]:
-    return outcome(issue("error", f.code, f.text, f.expression) for f in faults)
+def of_faults(faults: Sequence[Fault], shown: _Shown = str) -> dict[str, Any]:
+    return outcome(issue("error", f.code, f.text, shown(f.expression)) for f in faults)
 
 
-def of_notes(notes: Iterable[str]) -> dict[str, Any]:
-    return outcome(issue("information", Issue.INFORMATIONAL, note) for note in notes)
+def of_notes(notes: Iterable[Note], shown: _Shown = str) -> dict[str, Any]:
+    """What is noted of several places alike is one issue with several expressions."""
+    places: dict[str, list[str]] = {}
+    for note in notes:
+        places.setdefault(f"{note.code}: {note.text}", []).append(shown(note.place))
+    return outcome(
+        issue("information", Issue.INFORMATIONAL, text, *found[:_MOST])
+        for text, found in places.items()
+    )
 
 
 def status_of(faults: Sequence[Fault]) -> int:
@@ -54,17 +64,15 @@ def location(done: Done) -> str:
     return f"{done.type}/{done.id}/_history/{done.version}"
 
 
-def answered(exchange: Exchange, notes: Iterable[str]) -> dict[str, Any]:
+def answered(exchange: Exchange) -> dict[str, Any]:
     """The answer to a unit that was accepted: a Bundle for a bundle."""
     unit = exchange.unit
     assert unit is not None
     if unit.kind is Kind.RESOURCE:
-        return of_notes(notes)
+        return of_notes(exchange.notes)
     if unit.kind is Kind.MESSAGE:
-        return _response(unit, notes)
-    entries = entries_of(exchange)
-    entries[:1] = [{"response": {**e["response"], "outcome": of_notes(notes)}} for e in entries[:1]]
-    return bundle(f"{unit.kind}-response", entries)
+        return _response(unit, exchange.notes)
+    return bundle(f"{unit.kind}-response", entries_of(exchange))
 
 
 def bundle(type: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -74,10 +82,13 @@ def bundle(type: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def entries_of(exchange: Exchange) -> list[dict[str, Any]]:
-    """One for each entry of the request, in its order."""
+def entries_of(exchange: Exchange, shown: _Shown = str) -> list[dict[str, Any]]:
+    """One for each entry of the request, in its order, with what is noted of it."""
     assert exchange.unit is not None
     by_number = {done.number: done for done in exchange.done}
+    noted: dict[int, list[Note]] = defaultdict(list)
+    for note in exchange.notes:
+        noted[note.entry].append(note)
     found: list[dict[str, Any]] = []
     for entry in exchange.unit.entries:
         done = by_number.get(entry.number)
@@ -88,6 +99,8 @@ def entries_of(exchange: Exchange) -> list[dict[str, Any]]:
                 "location": location(done),
                 "etag": f'W/"{done.version}"',
             }
+            if entry.number in noted:
+                response["outcome"] = of_notes(noted[entry.number], shown)
         else:
             text = f"{entry.type} is not used here: nothing of it is told or can be referred to"
             response["outcome"] = outcome([issue("information", Issue.INFORMATIONAL, text)])
@@ -95,13 +108,23 @@ def entries_of(exchange: Exchange) -> list[dict[str, Any]]:
     return found
 
 
-def entry_of(exchange: Exchange, received: Received) -> dict[str, Any]:
-    """The answer to the one entry of a part of a batch."""
+def entry_of(exchange: Exchange, received: Received, number: int) -> dict[str, Any]:
+    """The answer to the one entry of a part of a batch, of which it was the ``number``-th."""
+
+    def shown(expression: str) -> str:
+        return expression.replace("Bundle.entry[0]", f"Bundle.entry[{number}]", 1)
+
     if received.faults:
-        told = of_faults(received.faults)
+        told = of_faults(received.faults, shown)
         return {"response": {"status": str(status_of(received.faults)), "outcome": told}}
-    (entry,) = entries_of(exchange)
-    return {"response": {"outcome": of_notes(received.notes), **entry["response"]}}
+    (entry,) = entries_of(exchange, shown)
+    return entry
+
+
+def failed(status: int, reason: str) -> dict[str, Any]:
+    """The answer to an entry of a batch of which nothing is stored."""
+    told = outcome([issue("error", _ISSUES[status], f"{reason}: nothing of it is stored")])
+    return {"response": {"status": str(status), "outcome": told}}
 
 
 def head(exchange: Exchange, base: str) -> tuple[int, dict[str, str]]:
@@ -164,7 +187,7 @@ SCHEMA: Final[Mapping[str, Any]] = {
 }
 
 
-def _response(unit: Unit, notes: Iterable[str]) -> dict[str, Any]:
+def _response(unit: Unit, notes: Iterable[Note]) -> dict[str, Any]:
     """The answer to a message: a message."""
     header = unit.header
     event = (

@@ -23,7 +23,7 @@ from services.interop.domain.kept import Kept, relation_of
 from services.interop.domain.receipt import Fault, Format, Received
 from services.interop.edge.fhir import bundle
 from services.interop.edge.fhir.bundle import Kind, Request, Unit
-from services.interop.edge.fhir.mapping import Reading, digest, map_resource, ordered
+from services.interop.edge.fhir.mapping import Note, Reading, digest, map_resource, ordered
 from services.interop.edge.fhir.references import RELATED, Known, Resource
 from services.interop.edge.fhir.refused import Issue, Refused
 from services.interop.edge.hl7.profile import Profile
@@ -36,6 +36,8 @@ MOST_EVENTS: Final = 2_000
 MOST_OF_BATCH: Final = 500
 #: Faults of one request that its sender is told.
 _MOST_FAULTS: Final = 50
+#: They are kept with the message; who sees a hundred needs no more to see what is wrong.
+_MOST_NOTES: Final = 100
 _MOST_NAMES: Final = 24
 
 
@@ -61,7 +63,7 @@ class Exchange:
     unit: Unit | None = None
     known: Known | None = None
     faults: tuple[Fault, ...] = ()
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     done: list[Done] = field(default_factory=list)
 
     @property
@@ -111,12 +113,12 @@ class Exchange:
                 kept, events, patients = self._mapped(known, reading)
             self.notes += reading.notes
         for type, n in sorted(self.unused.items()):
-            self.notes.append(f"not_used {type}: {n} of a type that gives no event")
+            self.notes.append(Note("not_used", type, f"{n} of a type that gives no event"))
         return Received(
             **self._head(),
             patient_id=patients[0] if len(set(patients)) == 1 else "",
             events=() if self.faults else tuple(ordered(events)),
-            notes=tuple(self.notes),
+            notes=tuple(map(str, self.notes[:_MOST_NOTES])),
             faults=self.faults,
             kept=() if self.faults else tuple(kept),
             seen=() if self.faults or known is None else known.seen(),
@@ -145,14 +147,16 @@ class Exchange:
         for entry, resource in zip(entries, known.settle(), strict=True):
             before, new = resource.before, resource.before
             if not resource.exists:
+                reading.entry = entry.number
                 try:
-                    told = map_resource(reading, resource)
+                    # Only what is told counts as told: else what is allowed later never is.
+                    told = allowed(reading, resource, map_resource(reading, resource))
                     mark = digest(told, reading.recorded(resource)) if told else ""
                 except Refused as refused:
                     faults += refused.faults
                     continue
                 if before is None or before.told != mark:
-                    events += allowed(reading, resource, told)
+                    events += told
                 new = self._kept(known, resource, mark)
             version = before.version if before else 0
             if new is not None and new != before:
@@ -229,5 +233,6 @@ def parts(raw: bytes) -> list[bytes] | None:
         if body.get("resourceType") != "Bundle" or len(entries) > MOST_OF_BATCH:
             return None
         return bundle.parts(raw)
-    except (Refused, RecursionError):
+    except (Refused, RecursionError, ValueError, IndexError):
+        # Refused as a whole; such as one that has "entry" twice, of which one is no array.
         return None

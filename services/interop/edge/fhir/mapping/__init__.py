@@ -33,11 +33,11 @@ from services.interop.edge.fhir.mapping import (
     reports,
     staff,
 )
-from services.interop.edge.fhir.mapping.reading import Reading
+from services.interop.edge.fhir.mapping.reading import Note, Reading
 from services.interop.edge.fhir.references import Resource
 from services.interop.edge.fhir.refused import Issue, Refused
 
-__all__ = ["Reading", "digest", "map_resource", "ordered"]
+__all__ = ["Note", "Reading", "digest", "map_resource", "ordered"]
 
 
 def _kept(_reading: Reading, _resource: Resource) -> Iterator[Event]:

@@ -65,7 +65,7 @@ def condition(reading: Reading, resource: Resource) -> Iterator[Event]:
     found = icd10(reading, model.code, resource.at("code"))
     if found is None:
         return
-    stay = visits.visit(reading, resource)
+    stay = visits.visit(reading, resource, patient_id)
     department = reading.department(stay) if stay else None
     onset = reading.time(model.onsetDateTime)
     yield ConditionRecorded(
@@ -104,7 +104,7 @@ def allergy(reading: Reading, resource: Resource) -> Iterator[Event]:
         if model.criticality
         else None,
         reaction=naming.line("；".join(m for m in manifestations if m)),
-        **_record(reading, resource, visits.visit(reading, resource)),
+        **_record(reading, resource, visits.visit(reading, resource, patient_id)),
     )
 
 
@@ -192,7 +192,7 @@ def procedure(reading: Reading, resource: Resource) -> Iterator[Event]:
     if meant is None:
         reading.note("not_used", resource.at("status"), f"{model.status}: no event")
         return
-    stay = visits.visit(reading, resource)
+    stay = visits.visit(reading, resource, patient_id)
     known = {
         "procedure_id": reading.id_of(resource, _OWN),
         "patient_id": patient_id,

@@ -154,8 +154,12 @@ def _discharged(
         ),
         guardians=tuple(guardians[:_MOST_GUARDIANS]),
         department=department,
-        diagnoses=_first(reading, resource, list(diagnoses(reading, resource)), "diagnoses"),
-        procedures=_first(reading, resource, list(_procedures(reading, resource)), "procedures"),
+        diagnoses=_first(
+            reading, resource, list(diagnoses(reading, resource, patient_id)), "diagnoses"
+        ),
+        procedures=_first(
+            reading, resource, list(_procedures(reading, resource, patient_id)), "procedures"
+        ),
         attending=attending(reading, resource),
         admitted_at=reading.time(period.start),
         discharged_at=at,
@@ -205,7 +209,7 @@ def attending(reading: Reading, resource: Resource) -> Attending | None:
     return None
 
 
-def diagnoses(reading: Reading, resource: Resource) -> Iterator[Diagnosis]:
+def diagnoses(reading: Reading, resource: Resource, patient_id: str) -> Iterator[Diagnosis]:
     """``diagnosis``, else the Conditions of this request that name the stay; and its reasons.
     In ICD-10 or by the profile's table; anything else is left out with a note."""
     counted: Counter[DiagnosisUse] = Counter()
@@ -213,12 +217,15 @@ def diagnoses(reading: Reading, resource: Resource) -> Iterator[Diagnosis]:
     for n, one in enumerate(resource.model.diagnosis or ()):
         path = f"diagnosis[{n}]"
         condition = reading.of(one.condition, resource, f"{path}.condition", "Condition")
-        if condition is not None and clinical.stands(condition):
+        if condition is None:
+            continue
+        reading.same_patient(condition, patient_id, resource.at(f"{path}.condition"))
+        if clinical.stands(condition):
             told.append((condition.model.code, path, _use(reading, resource, one, path), one.rank))
     if not told:
         told += [
             (condition.model.code, "diagnosis", DiagnosisUse.DISCHARGE, None)
-            for condition in visits.of_visit(reading, resource, "Condition")
+            for condition in visits.of_visit(reading, resource, "Condition", patient_id)
             if clinical.stands(condition)
         ]
     for n, concept in enumerate(resource.model.reasonCode or ()):
@@ -241,9 +248,9 @@ def _use(reading: Reading, resource: Resource, one: Any, path: str) -> Diagnosis
     return reading.meaning(table, one.use, place, DiagnosisUse.OTHER, "diagnosis role")
 
 
-def _procedures(reading: Reading, resource: Resource) -> Iterator[Procedure]:
+def _procedures(reading: Reading, resource: Resource, patient_id: str) -> Iterator[Procedure]:
     """The completed Procedures of this request that name the stay."""
-    for procedure in visits.of_visit(reading, resource, "Procedure"):
+    for procedure in visits.of_visit(reading, resource, "Procedure", patient_id):
         if procedure.model.status != "completed":
             continue
         found = clinical.procedure_code(reading, procedure)

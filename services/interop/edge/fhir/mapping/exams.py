@@ -70,7 +70,7 @@ def order(reading: Reading, resource: Resource) -> Iterator[Event]:
         resource,
         [("performer", model.performer), ("locationReference", model.locationReference)],
     )
-    stay = visits.visit(reading, resource)
+    stay = visits.visit(reading, resource, patient_id)
     made = ExamRescheduled if _was_planned(resource, _ORDERS) else ExamScheduled
     yield made(
         exam_id=id,
@@ -105,6 +105,8 @@ def appointment(reading: Reading, resource: Resource) -> Iterator[Event]:
         reading.note("not_used", resource.place, text)
         return
     patient_id = _patient_of(reading, resource, ordered)
+    if ordered is not None:
+        reading.same_patient(ordered, patient_id, resource.at("basedOn"))
     id = exam_id(reading, ordered or resource)
     if not planned:
         reason = "no_show" if model.status == "noshow" else None
@@ -118,7 +120,7 @@ def appointment(reading: Reading, resource: Resource) -> Iterator[Event]:
     actors = [(f"participant[{n}].actor", p.actor) for n, p in enumerate(model.participant)]
     department, location = _where(reading, resource, actors)
     requester = ordered.model.requester if ordered else None
-    stay = visits.visit(reading, ordered) if ordered else None
+    stay = visits.visit(reading, ordered, patient_id) if ordered else None
     made = ExamRescheduled if _was_planned(resource, _APPOINTMENTS) else ExamScheduled
     yield made(
         exam_id=id,

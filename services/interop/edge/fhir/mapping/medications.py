@@ -36,11 +36,15 @@ STATUSES: Final[dict[str, tuple[bool, bool]]] = {
     "draft": (False, False),
     "unknown": (False, False),
 }
-#: MedicationRequest.intent of a prescription; others propose or plan one.
+#: intent of what is ordered; others propose or plan it.
 ORDERS: Final = frozenset(
     {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
 )
 _INTENTS: Final = ORDERS | {"proposal", "plan", "option"}
+#: MedicationRequest.intent of one dose that is given, as on a ward's record.
+_ONE_DOSE: Final = "instance-order"
+#: MedicationRequest.category of what is given on the ward: nothing that a patient has at home.
+_ON_THE_WARD: Final = "inpatient"
 #: UCUM's units of time in days.
 _DAYS: Final = {"d": 1.0, "wk": 7.0, "mo": 30.0, "a": 365.0, "h": 1 / 24, "min": 1 / 1440}
 _UNITS: Final = {
@@ -66,15 +70,26 @@ def prescription(reading: Reading, resource: Resource) -> Iterator[Event]:
     patient_id, _ = reading.patient(model.subject, resource, "subject")
     id = reading.id_of(resource, reading.profile.fhir.prescription)
     issued, stopped = STATUSES[model.status]
-    if model.intent not in ORDERS or model.doNotPerform or not (issued or stopped):
-        text = f"{model.intent}, {model.status}: no event"
-        reading.note("not_used", resource.at("status"), text)
+    if why := _no_prescription(reading, resource):
+        reading.note("not_used", resource.place, why)
         return
     if issued and not (stopped and _was_issued(resource)):
         yield _issued(reading, resource, id, patient_id)
     if stopped:
         at = reading.recorded(resource)  # who stopped it, R4 does not say
         yield PrescriptionStopped(prescription_id=id, patient_id=patient_id, stopped_at=at)
+
+
+def _no_prescription(reading: Reading, resource: Resource) -> str:
+    """Why a MedicationRequest tells nothing; empty if it does."""
+    model = resource.model
+    if model.intent not in ORDERS or model.intent == _ONE_DOSE:
+        return f"intent {model.intent}: no prescription"
+    if model.doNotPerform:
+        return "doNotPerform: what is not to be taken"
+    if any(c.code == _ON_THE_WARD for one in model.category or () for c in reading.codings(one)):
+        return f"category {_ON_THE_WARD}: given on the ward"
+    return "" if any(STATUSES[model.status]) else f"{model.status}: no event"
 
 
 def _was_issued(resource: Resource) -> bool:
@@ -85,7 +100,7 @@ def _was_issued(resource: Resource) -> bool:
 
 def _issued(reading: Reading, resource: Resource, id: str, patient_id: str) -> PrescriptionIssued:
     model = resource.model
-    stay = visits.visit(reading, resource)
+    stay = visits.visit(reading, resource, patient_id)
     found = [
         clinical.icd10(reading, concept, resource.at("reasonCode"))
         for concept in model.reasonCode or ()
@@ -94,6 +109,7 @@ def _issued(reading: Reading, resource: Resource, id: str, patient_id: str) -> P
         condition = reading.of(reference, resource, f"reasonReference[{n}]", "Condition")
         if condition is not None:
             place = resource.at(f"reasonReference[{n}]")
+            reading.same_patient(condition, patient_id, place)
             found.append(clinical.icd10(reading, condition.model.code, place))
     codes = tuple(dict.fromkeys(f[0] for f in found if f is not None))
     quantity, days = _quantity(reading, resource), _days_supply(reading, resource)

@@ -7,6 +7,7 @@ findings.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -29,8 +30,9 @@ T = TypeVar("T")
 
 #: Clocks differ; the platform takes no event from further ahead than this.
 AHEAD: Final = timedelta(minutes=5)
-#: They are kept with the message; who sees a hundred needs no more to see what is wrong.
-_MOST_NOTES: Final = 100
+#: Of one request: its answer stays short.
+_MOST_NOTES: Final = 2_000
+_ENTRY: Final = re.compile(r"Bundle\.entry\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,20 @@ class Coded:
     code: str
     text: str | None
     system: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What was taken and is worth a look; ``place`` is a FHIRPath."""
+
+    code: str
+    place: str
+    text: str
+    #: The number of the entry that it is about.
+    entry: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.place}: {self.text}"
 
 
 @dataclass(slots=True)
@@ -53,14 +69,17 @@ class Reading:
     adult_age: Callable[[date], int]
     #: Topics that the sender may write: else it only says who or what is meant.
     topics: frozenset[str]
-    notes: list[str] = field(default_factory=list)
+    notes: dict[Note, None] = field(default_factory=dict)
+    #: The entry that is being mapped.
+    entry: int = 0
     #: By type and stay (``visits.of_visit``).
     by_visit: dict[str, dict[str, list[Resource]]] = field(default_factory=dict)
 
     def note(self, code: str, place: str, text: str) -> None:
-        note = f"{code} {place}: {text}"
-        if len(self.notes) < _MOST_NOTES and note not in self.notes:
-            self.notes.append(note)
+        # What is noted of another entry on the way belongs to that one.
+        found = _ENTRY.match(place)
+        if len(self.notes) < _MOST_NOTES:
+            self.notes[Note(code, place, text, int(found[1]) if found else self.entry)] = None
 
     @property
     def guardians(self) -> GuardianRule:
@@ -176,6 +195,29 @@ class Reading:
                 return self.as_id(chosen, place), None
         text = "no patient known by this: send the Patient in the same bundle or before"
         raise Refused(place, Issue.NOT_FOUND, text)
+
+    def same_patient(self, found: Resource, patient_id: str, place: str) -> None:
+        """:class:`Refused` unless ``found``, to which ``place`` refers, is of ``patient_id``,
+        too: nobody may get what is another's."""
+        reference = found.model.subject
+        if reference is None or not (reference.reference or reference.identifier):
+            return
+        other, _ = self.patient(reference, found, "subject")
+        if other != patient_id and {other, patient_id} not in self._merged():
+            text = f"{found.type} of another patient"
+            raise Refused(place, Issue.BUSINESS_RULE, text)
+
+    def _merged(self) -> list[set[str | None]]:
+        """Ids of patients of whom one replaces the other."""
+        rule, found = self.profile.patient, []
+        for one in [r for r in self.known.all.values() if r.type == "Patient"]:
+            for n, link in enumerate(one.model.link or ()):
+                path = f"link[{n}].other"
+                other = self.of(link.other, one, path, "Patient")
+                if other is not None and link.type in ("replaced-by", "replaces"):
+                    sides = (one.model.identifier, other.model.identifier)
+                    found.append({self.chosen(side, rule, one.place) for side in sides})
+        return found
 
     def patient_id(self, patient: Resource) -> str:
         place = patient.at("identifier")

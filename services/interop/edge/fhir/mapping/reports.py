@@ -71,11 +71,11 @@ def report(reading: Reading, resource: Resource) -> Iterator[Event]:
     except ValueError:
         text = "no status of a DiagnosticReport"
         raise Refused(resource.at("status"), Issue.CODE_INVALID, text) from None
-    patient_id, patient = reading.patient(model.subject, resource, "subject")
+    patient_id, _ = reading.patient(model.subject, resource, "subject")
     report_id = reading.id_of(resource, reading.profile.fhir.report)
     lines = Lines()
     for n, reference in enumerate(model.result or ()):
-        _add(reading, resource, f"result[{n}]", reference, lines, patient)
+        _add(reading, resource, f"result[{n}]", reference, lines, patient_id)
     status = report_status.settled(told, lines.statuses)
     if status is not told:
         text = f"{told} as a whole, but not every line is: taken as {status}"
@@ -89,7 +89,7 @@ def report(reading: Reading, resource: Resource) -> Iterator[Event]:
         reading.note("not_used", resource.at("status"), f"{status}: no result yet, no event")
         return
     code, title = reading.need_code(model.code, resource.at("code"))
-    stay = visits.visit(reading, resource)
+    stay = visits.visit(reading, resource, patient_id)
     department = reading.department(stay) if stay else None
     period = model.effectivePeriod
     effective = reading.time(model.effectiveDateTime or (period.start if period else None))
@@ -173,7 +173,7 @@ def _add(
     path: str,
     reference: Any,
     lines: Lines,
-    patient: Resource | None,
+    patient_id: str,
     depth: int = 0,
 ) -> None:
     observation = reading.of(reference, of, path, "Observation")
@@ -184,11 +184,7 @@ def _add(
         return
     lines.seen.add(id(observation))
     model = observation.model
-    if patient is not None and model.subject is not None:
-        found = reading.of(model.subject, observation, "subject", "Patient")
-        if found is not None and found is not patient:
-            text = "an Observation of another patient"
-            raise Refused(of.at(path), Issue.BUSINESS_RULE, text)
+    reading.same_patient(observation, patient_id, of.at(path))
     status = LINES.get(model.status)
     if status is None:
         text = "no status of an Observation"
@@ -207,7 +203,7 @@ def _add(
         text = f"panels within panels, more than {_DEEPEST} deep"
         raise Refused(observation.at("hasMember"), Issue.TOO_COSTLY, text)
     for n, member in enumerate(members):
-        _add(reading, observation, f"hasMember[{n}]", member, lines, patient, depth + 1)
+        _add(reading, observation, f"hasMember[{n}]", member, lines, patient_id, depth + 1)
 
 
 def _has_value(model: Any) -> bool:
