@@ -104,7 +104,8 @@ async def _taken_up(request: Request, store: Store, receipt: Receipt, asked: Inp
     body = await store.body(receipt)
     if receipt.format is Format.FHIR:
         sent = Sent.of(body.request)
-        taken = await take(request, receipt.hospital, receipt.sender, body.raw, sent, asked)
+        arrived, sender = receipt.received_at, receipt.sender
+        taken = await take(request, receipt.hospital, sender, body.raw, sent, asked, arrived)
         return taken.outcome
     policy: Policy = request.app.state.runtime.policy
     now = request.app.state.ports.clock.now()

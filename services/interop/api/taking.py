@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -82,9 +83,16 @@ async def body(request: Request) -> bytes:
 
 
 async def take(
-    request: Request, hospital: str, sender: str, raw: bytes, sent: Sent, asked: Input
+    request: Request,
+    hospital: str,
+    sender: str,
+    raw: bytes,
+    sent: Sent,
+    asked: Input,
+    arrived_at: datetime | None = None,
 ) -> Taken:
-    """``raw`` as ``sender`` sent it, decided and saved; ``asked`` is the command for it."""
+    """``raw`` as ``sender`` sent it, decided and saved; ``asked`` is the command for it.
+    ``arrived_at``: when it came, if it is taken up again."""
     policy: Policy = request.app.state.runtime.policy
     store = Store(request.app.state.runtime.database)
     partner = policy.partners.of(sender, hospital)
@@ -92,13 +100,14 @@ async def take(
     senders = policy.senders
 
     async def read() -> tuple[Exchange, Received]:
-        now = request.app.state.ports.clock.now()
+        now = arrived_at or request.app.state.ports.clock.now()
         exchange = await asyncio.to_thread(receive.begin, hospital, sender, raw, sent)
         for _ in range(_ROUNDS):
             ids, names = await asyncio.to_thread(exchange.wanted)
             if not (ids or names):
                 break
-            exchange.learn(await store.resources(hospital, ids, names))
+            found = await store.resources(hospital, ids, names)
+            await asyncio.to_thread(exchange.learn, found)
         profile = senders.of_subject(sender)
         received = await asyncio.to_thread(
             exchange.received, profile, senders.zone, now, senders.adult_age, topics

@@ -6,6 +6,7 @@ another one may name it. Besides, what it told: the same resource sent again tel
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from libs.common.decision import Document, derived_id
@@ -24,6 +25,16 @@ class Kept(Document):
     content: Sensitive[bytes] = b""
     #: A hash of the facts that it told last; empty if none.
     told: str = ""
+    #: When what holds came here, and since when it is so by its sender, who need not say it.
+    arrived_at: datetime | None = None
+    stated_at: datetime | None = None
+
+    def is_newer(self, arrived_at: datetime, stated_at: datetime | None) -> bool:
+        """Whether it holds against what came and was stated then: what overtook another
+        on its way, or was refused and is taken up later, changes nothing any more."""
+        if self.stated_at is not None and stated_at is not None:
+            return stated_at < self.stated_at
+        return self.arrived_at is not None and arrived_at < self.arrived_at
 
 
 def kept_id(sender: str, type: str, id: str) -> str:

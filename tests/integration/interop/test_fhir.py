@@ -252,6 +252,36 @@ async def test_what_is_refused_is_listed_and_taken_up_again(interop: Running) ->
     assert seen.visit_id == "e-1@ehr"
 
 
+async def test_what_is_taken_up_after_a_newer_version_changes_nothing(interop: Running) -> None:
+    stay = sample("transaction-stay")["entry"]
+    patient = {**stay[0]["resource"], "id": "p-1"}
+    visit = {
+        "resourceType": "Encounter",
+        "id": "e-1",
+        "status": "in-progress",
+        "class": {"code": "IMP"},
+        "subject": {"reference": "Patient/p-1"},
+        "period": {"start": "2026-11-20T10:00:00+08:00"},
+        "serviceProvider": {"identifier": {"value": "0401"}},
+    }
+    ended = {"start": "2026-11-20T10:00:00+08:00", "end": "2026-11-21T10:00:00+08:00"}
+    finished = {**visit, "status": "finished", "period": ended}
+    assert (await post_put(interop, visit, "/fhir/Encounter/e-1")).status_code == 422
+    await post_put(interop, patient, "/fhir/Patient/p-1")
+    assert (await post_put(interop, finished, "/fhir/Encounter/e-1")).status_code == 201
+    async with interop.client("ops", person="o1") as ops:
+        (item,) = (await ops.get("/v1/messages", params={"standing": "refused"})).json()["items"]
+        again = await ops.post(
+            f"/v1/messages/{item['id']}/reprocess", headers={"Idempotency-Key": "k1"}
+        )
+        assert again.json()["standing"] == "accepted"
+        shown = (await ops.get(f"/v1/messages/{item['id']}")).json()
+    assert [note.split()[0] for note in shown["notes"]] == ["stale"]
+    assert await interop.published(EncounterDischarged)
+    (kept,) = [r for r in await interop.rows("resources") if r["type"] == "Encounter"]
+    assert b"finished" in kept["content"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "headers", "status", "code"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -52,7 +52,7 @@ from tests.unit.interop.fhir_given import (
     transaction,
     without,
 )
-from tests.unit.interop.hl7_given import profile
+from tests.unit.interop.hl7_given import ZONE, profile
 
 # -- people -----------------------------------------------------------------------------
 
@@ -112,6 +112,16 @@ def test_a_mother_is_linked_to_her_child_until_it_comes_of_age() -> None:
     linked = only(Sender().told(patient(birthDate="2019-04-12"), related()), GuardianLinked)
     assert linked.patient_id == "M1"
     assert linked.valid_until == datetime(2037, 4, 11, 16, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("end", "until"),
+    [("2026-12-31", date(2027, 1, 1)), ("2027-02", date(2027, 3, 1)), ("2027", date(2028, 1, 1))],
+)
+def test_a_day_or_month_at_the_end_of_a_period_is_within_it(end: str, until: date) -> None:
+    child = patient(birthDate="2020-01-01")
+    linked = only(Sender().told(child, related(period={"end": end})), GuardianLinked)
+    assert linked.valid_until == datetime.combine(until, time(), ZONE)
 
 
 def test_an_adults_mother_is_nobody_who_could_act() -> None:
@@ -174,6 +184,34 @@ def test_a_stay_that_is_no_more_finished_takes_its_discharge_back(status: str) -
     sender.told(*stay())
     events = sender.put(encounter(status=status)).events
     assert only(events, DischargeCancelled).encounter_id == "e1@ehr"
+
+
+def test_a_discharge_is_taken_back_also_where_last_updated_is_from_before_it() -> None:
+    sender = Sender()
+    before = {"lastUpdated": "2026-11-18T08:00:00+08:00"}
+    discharged = only(sender.told(*stay(meta=before)), EncounterDischarged)
+    events = sender.put(encounter(status="entered-in-error", meta=before)).events
+    assert only(events, DischargeCancelled).cancelled_at >= discharged.discharged_at
+
+
+@pytest.mark.parametrize("clock", ["the sender's", "ours"])
+def test_what_was_overtaken_on_its_way_takes_nothing_back(clock: str) -> None:
+    sender = Sender()
+    said = clock == "the sender's"
+    sender.told(*stay(**({"meta": {"lastUpdated": "2026-11-25T03:00:00Z"}} if said else {})))
+    kept = dict(sender.kept)
+    older = {"meta": {"lastUpdated": "2026-11-25T02:00:00Z"}} if said else {}
+    if not said:
+        sender.now -= timedelta(hours=1)  # refused then, and taken up again
+    received = sender.put(encounter(status="in-progress", **older))
+    assert (received.events, codes(received)) == ((), {"stale"})
+    assert sender.kept == kept
+
+
+def test_a_stay_that_ended_on_a_day_ends_after_it_began() -> None:
+    period = {"start": "2026-11-25T08:00:00+08:00", "end": "2026-11-25"}
+    told = only(Sender().told(*stay(period=period)), EncounterDischarged)
+    assert told.discharged_at == told.admitted_at == datetime(2026, 11, 25, tzinfo=UTC)
 
 
 def test_a_stay_that_began_takes_nothing_back() -> None:

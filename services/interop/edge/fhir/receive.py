@@ -144,8 +144,12 @@ class Exchange:
         events: list[Event] = []
         faults: list[Fault] = []
         entries = [entry for entry in known.unit.entries if entry.is_used]
-        for entry, resource in zip(entries, known.settle(), strict=True):
+        for entry, resource in zip(entries, known.settle(reading.now), strict=True):
             before, new = resource.before, resource.before
+            if resource.is_stale:
+                reading.entry = entry.number
+                text = "older than what came before: nothing is told or changed"
+                reading.note("stale", resource.place, text)
             if not resource.exists:
                 reading.entry = entry.number
                 try:
@@ -158,6 +162,9 @@ class Exchange:
                 if before is None or before.told != mark:
                     events += told
                 new = self._kept(known, resource, mark)
+                if new != before:
+                    stated = known.stated(entry.raw, reading.now)
+                    new = new.but(arrived_at=reading.now, stated_at=stated)
             version = before.version if before else 0
             if new is not None and new != before:
                 kept.append(new)

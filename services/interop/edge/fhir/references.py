@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -29,6 +30,8 @@ _ADDRESS: Final = re.compile(
 RELATED: Final = {"RelatedPerson": "Patient", "PractitionerRole": "Practitioner"}
 #: Identifiers of one resource by which it can be found.
 _MOST_NAMES: Final = 20
+#: Clocks differ; the platform takes no event from further ahead than this.
+AHEAD: Final = timedelta(minutes=5)
 #: Resources read for one request, besides its own.
 MOST_FETCHED: Final = 10_000
 
@@ -46,8 +49,9 @@ class Resource:
     before: Kept | None = None
     #: Of this request, and so to be mapped.
     is_new: bool = False
-    #: A conditional create found it: nothing is to be done.
+    #: A conditional create found it, or a newer version came before: nothing is to be done.
     exists: bool = False
+    is_stale: bool = False
     _model: Any = None
 
     @property
@@ -191,23 +195,25 @@ class Known:
 
     # -- what there is ------------------------------------------------------------------
 
-    def settle(self) -> list[Resource]:
-        """The resources of this request, each with what is kept of it; by then all that is
-        wanted has been learnt."""
+    def settle(self, arrived: datetime) -> list[Resource]:
+        """The resources of this request, which came at ``arrived``, each with what is kept of
+        it; by then all that is wanted has been learnt."""
         by_name: dict[str, list[Kept]] = defaultdict(list)
         for kept in self.kept.values():
             for name in kept.names:
                 by_name[name].append(kept)
         for n, entry in enumerate(self.unit.entries):
             if entry.is_used:
-                self._new.append(self._placed(n, entry, by_name))
+                self._new.append(self._placed(n, entry, by_name, arrived))
         for kept in self.kept.values():
             if kept.id not in self.all:
                 raw = json.loads(kept.content)
                 self._add(Resource(kept.type, kept.fhir_id, kept.id, raw, kept.type, kept))
         return self._new
 
-    def _placed(self, n: int, entry: Entry, by_name: Mapping[str, list[Kept]]) -> Resource:
+    def _placed(
+        self, n: int, entry: Entry, by_name: Mapping[str, list[Kept]], arrived: datetime
+    ) -> Resource:
         id, exists = entry.id or self._given(n, entry), False
         if entry.condition:
             found = by_name.get(self._searched(entry), [])
@@ -222,9 +228,12 @@ class Known:
         if key in self.all:
             raise Refused(entry.place, Issue.INVALID, "stands twice in the request")
         before = self.kept.get(key)
+        stale = False
+        if before and not exists:
+            exists = stale = before.is_newer(arrived, self.stated(entry.raw, arrived))
         raw = json.loads(before.content) if before and exists else {**entry.raw, "id": id}
         resource = Resource(
-            entry.type, id, key, raw, entry.place, before, is_new=True, exists=exists
+            entry.type, id, key, raw, entry.place, before, True, exists=exists, is_stale=stale
         )
         self._add(resource)
         if entry.full_url:
@@ -233,6 +242,19 @@ class Known:
         if isinstance(own, str):
             self._by_own_id.setdefault((entry.type, own), resource)
         return resource
+
+    def stated(self, raw: Mapping[str, Any], now: datetime) -> datetime | None:
+        """Since when a resource is so by its sender; ``None``: it does not say, or its clock
+        is wrong."""
+        meta = raw.get("meta")
+        said = meta.get("lastUpdated") if isinstance(meta, dict) else None
+        try:
+            found = datetime.fromisoformat(said) if isinstance(said, str) else self.unit.timestamp
+            if found is None or found.tzinfo is None:
+                return None
+            return found if found.astimezone(UTC) <= now + AHEAD else None
+        except (ValueError, OverflowError):  # its mapping refuses it
+            return None
 
     def _add(self, resource: Resource) -> None:
         self.all[resource.key] = resource

@@ -59,7 +59,7 @@ def encounter(reading: Reading, resource: Resource) -> Iterator[Event]:
         if model.status == "finished":
             yield _completed(reading, resource, kind, id, patient_id)
         return
-    at = reading.recorded(resource)
+    at = _taken_back_at(reading, resource)
     reopened = model.status in _WITHIN and _was_finished(resource)
     if model.status in _TAKEN_BACK or reopened:
         yield DischargeCancelled(
@@ -92,12 +92,23 @@ def _was_finished(resource: Resource) -> bool:
     return earlier is not None and earlier.raw.get("status") == "finished"
 
 
+def _taken_back_at(reading: Reading, resource: Resource) -> datetime:
+    """Not before the discharge that it takes back: clients send ``lastUpdated`` as they read
+    it before."""
+    earlier, at = resource.earlier(), reading.recorded(resource)
+    end = earlier.model.period.end if earlier is not None and earlier.model.period else None
+    return max(at, min(reading.time(end) or at, reading.now))
+
+
 def _end(reading: Reading, resource: Resource) -> datetime:
     period = resource.model.period
     found = reading.time(period.end) if period else None
     if found is None:
         raise Refused(resource.at("period.end"), Issue.REQUIRED, "required when finished")
-    return reading.moment(resource, [("period.end", period.end)])
+    end = period.end
+    if not isinstance(end, datetime) and (start := reading.time(period.start)):
+        end = max(found, start)  # a day alone may be that of the admission
+    return reading.moment(resource, [("period.end", end)])
 
 
 def _completed(

@@ -249,7 +249,7 @@ def kin(reading: Reading, resource: Resource, at: datetime) -> Kin | None:
         reading.note("guardian_left_out", resource.place, text)
         return None
     contact = Contact(name=name, phone=phone_of(model.telecom), email=email_of(model.telecom))
-    ends = [reading.time(model.period.end)] if model.period else []
+    ends = [reading.until(model.period.end)] if model.period else []
     until = reading.guardians.until(relationship, born, ends)
     barred = ""
     if relationship not in reading.guardians.who_may(born, at):

@@ -8,6 +8,7 @@ findings.
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -15,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from libs.common.events import Department
 from services.interop.edge import naming
-from services.interop.edge.fhir.references import Known, Resource
+from services.interop.edge.fhir.references import AHEAD, Known, Resource
 from services.interop.edge.fhir.refused import Issue, Refused
 from services.interop.edge.guardians import GuardianRule
 from services.interop.edge.hl7.profile import (
@@ -28,8 +29,6 @@ from services.interop.edge.hl7.profile import (
 
 T = TypeVar("T")
 
-#: Clocks differ; the platform takes no event from further ahead than this.
-AHEAD: Final = timedelta(minutes=5)
 #: Of one request: its answer stays short.
 _MOST_NOTES: Final = 2_000
 _ENTRY: Final = re.compile(r"Bundle\.entry\[(\d+)\]")
@@ -324,6 +323,15 @@ class Reading:
         except OverflowError:
             return None
 
+    def until(self, end: datetime | date | str | None) -> datetime | None:
+        """The end of a Period: one without a time of day is within it."""
+        if isinstance(end, str):  # a year, or a year and a month
+            year, month = int(end[:4]), int(end[5:7] or 12)
+            end = date(year, month, monthrange(year, month)[1])
+        if end is not None and not isinstance(end, datetime):
+            end = datetime.combine(end, time(), self.zone) + timedelta(days=1)
+        return self.time(end)
+
     def moment(self, resource: Resource, places: Iterable[tuple[str, Any]]) -> datetime:
         """The first time that is there and not ahead; else when it was recorded.
 
@@ -341,12 +349,8 @@ class Reading:
 
     def recorded(self, resource: Resource) -> datetime:
         """Since when a resource is so: by itself, else by its bundle, else from now on."""
-        meta = resource.model.meta
-        for value in (meta.lastUpdated if meta else None, self.known.unit.timestamp):
-            found = self.time(value)
-            if found is not None and found <= self.now + AHEAD:
-                return found
-        return self.now
+        stated = self.known.stated(resource.raw, self.now)
+        return stated.astimezone(UTC) if stated else self.now
 
 
 def _department(of: DepartmentOf) -> Department:

@@ -75,7 +75,7 @@ def _roles_of(reading: Reading, whose: Resource) -> Iterator[Resource]:
 
 
 def _holds(reading: Reading, role: Any) -> bool:
-    end = reading.time(role.period.end) if role.period else None
+    end = reading.until(role.period.end) if role.period else None
     return role.active is not False and (end is None or end > reading.now)
 
 
