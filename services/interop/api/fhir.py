@@ -59,6 +59,10 @@ TEXTS: Texts = {
         "zh-CN": "此处只使用 application/fhir+json。",
         "en": "Only application/fhir+json is spoken here.",
     },
+    "content_encoding": {
+        "zh-CN": "请求正文请勿压缩。",
+        "en": "Send the body as it is, not compressed.",
+    },
     "body_too_slow": {
         "zh-CN": "请求正文传输过慢，请重发。",
         "en": "The body took too long to arrive; send it again.",
@@ -97,6 +101,8 @@ async def _json_only(
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method in ("POST", "PUT") and kind and not kind.endswith("json"):
         raise Problem(415, "media_type", detail=f"send {MEDIA_TYPE}")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem(415, "content_encoding")
     if "xml" in (_format or "").lower():
         raise Problem(406, "media_type", detail=f"only {MEDIA_TYPE} is spoken here")
 

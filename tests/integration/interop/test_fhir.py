@@ -288,6 +288,7 @@ async def test_what_is_taken_up_after_a_newer_version_changes_nothing(interop: R
         ("POST", "/fhir", {"Authorization": ""}, 401, "login"),
         ("POST", "/fhir/Patient", {"Content-Type": "application/fhir+xml"}, 415, "not-supported"),
         ("POST", "/fhir?_format=xml", {}, 406, "not-supported"),
+        ("POST", "/fhir", {"Content-Encoding": "gzip"}, 415, "not-supported"),
         ("GET", "/fhir/Patient/1", {}, 405, "not-supported"),
         ("GET", "/fhir/nothing/at/all", {}, 404, "not-supported"),
         ("PUT", "/fhir/Patient/1", {"If-Match": 'W/"1"'}, 412, "not-supported"),

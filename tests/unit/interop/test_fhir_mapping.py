@@ -194,6 +194,15 @@ def test_a_discharge_is_taken_back_also_where_last_updated_is_from_before_it() -
     assert only(events, DischargeCancelled).cancelled_at >= discharged.discharged_at
 
 
+def test_what_can_not_be_taken_back_is_noted() -> None:
+    sender = Sender()
+    sender.told(*stay(**{"class": {"code": "AMB"}}))
+    wrong = encounter(status="entered-in-error", **{"class": {"code": "AMB"}})
+    assert codes(sender.put(wrong)) == {"visit_stands"}
+    sender.put(patient(deceasedBoolean=True))
+    assert codes(sender.put(patient(deceasedBoolean=False))) == {"death_stands"}
+
+
 @pytest.mark.parametrize("clock", ["the sender's", "ours"])
 def test_what_was_overtaken_on_its_way_takes_nothing_back(clock: str) -> None:
     sender = Sender()
@@ -358,6 +367,18 @@ def test_what_was_filed_under_a_number_that_was_merged_is_the_survivors() -> Non
     assert only(events, ReportReady).patient_id == "M1"
 
 
+def test_a_panel_that_is_critical_makes_its_report_critical() -> None:
+    panel = observation(
+        id="panel",
+        hasMember=[{"reference": "Observation/b1"}],
+        interpretation=[{"coding": [{"code": "AA"}]}],
+    )
+    del panel["valueQuantity"]
+    of_panel = report(result=[{"reference": "Observation/panel"}])
+    told = only(Sender().told(patient(), observation(), panel, of_panel), ReportReady)
+    assert told.critical and len(told.observations) == 1
+
+
 def test_an_observation_that_came_before_is_a_line_of_a_later_report() -> None:
     sender = Sender()
     sender.told(patient(), observation())
@@ -384,6 +405,25 @@ def test_what_is_stopped_was_issued_before() -> None:
     later.told(*stay(prescription()))
     (stopped,) = later.put(prescription(status="stopped")).events
     assert isinstance(stopped, PrescriptionStopped)
+
+
+def test_what_was_filed_under_the_wrong_patient_is_not_moved_in_silence() -> None:
+    sender = Sender()
+    other = patient(id="p2", identifier=[{"type": MR, "value": "M2"}])
+    sender.told(*stay(other, prescription()))
+    for moved in (encounter(**OTHER), prescription(**OTHER, encounter=None)):
+        moved = {name: value for name, value in moved.items() if value is not None}
+        (fault,) = sender.put(moved).faults
+        place = f"{moved['resourceType']}.subject"
+        assert (fault.expression, fault.code) == (place, "business-rule")
+
+
+def test_what_was_filed_under_a_merged_number_moves_to_the_survivor() -> None:
+    sender = Sender()
+    sender.told(*stay())
+    link = [{"other": {"reference": "Patient/p1"}, "type": "replaces"}]
+    sender.told(patient(id="p2", identifier=[{"type": MR, "value": "M2"}], link=link))
+    assert only(sender.put(encounter(**OTHER)).events, EncounterDischarged).patient_id == "M2"
 
 
 @pytest.mark.parametrize("status", ["cancelled", "entered-in-error"])

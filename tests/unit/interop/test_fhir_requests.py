@@ -18,7 +18,7 @@ from libs.common.events import (
 )
 from services.interop.domain.partners import TOPICS
 from services.interop.domain.receipt import Received
-from services.interop.edge.fhir import outcome, receive
+from services.interop.edge.fhir import outcome, receive, references
 from services.interop.edge.fhir.bundle import Request
 from services.interop.edge.fhir.receive import MOST_EVENTS
 from services.interop.edge.fhir.refused import Issue
@@ -410,6 +410,55 @@ def test_a_type_that_fhir_does_not_have_is_refused(kind: str) -> None:
     entry = {"resource": {"resourceType": kind}, "request": {"method": "POST", "url": kind}}
     ((place, _code),) = faults(Sender().send(bundle(entry)))
     assert place.startswith("Bundle.entry[0].re")
+
+
+@pytest.mark.parametrize(
+    ("differs", "place"),
+    [
+        ({"modifierExtension": [{"url": "https://x.example/not"}]}, "modifierExtension"),
+        ({"implicitRules": "https://x.example/rules"}, "implicitRules"),
+        (
+            {"contact": [{"modifierExtension": [{"url": "https://x.example/not"}]}]},
+            "contact[0].modifierExtension",
+        ),
+    ],
+)
+def test_what_may_turn_the_meaning_of_a_resource_is_refused(
+    differs: dict[str, Any], place: str
+) -> None:
+    received = Sender().send(transaction(patient(**differs)))
+    assert faults(received) == [(f"Bundle.entry[0].resource.{place}", "not-supported")]
+
+
+def test_two_entries_of_one_full_url_are_refused() -> None:
+    other = patient(identifier=[{"type": MR, "value": "M2"}])
+    received = Sender().send(bundle(posted(patient(), URN), posted(other, URN)))
+    assert faults(received) == [("Bundle.entry[1].fullUrl", "invalid")]
+
+
+def test_a_conditional_update_creates_under_the_id_that_it_names_and_no_other() -> None:
+    sender, asked = Sender(), Request("PUT", "Patient", "", "identifier=urn:x|M1")
+    named = patient(identifier=[{"type": MR, "system": "urn:x", "value": "M1"}])
+    assert not sender.send(named, asked).faults
+    assert not sender.put(encounter(status="planned")).faults, "Patient/p1 is known from then on"
+    assert not sender.send(without(named, "id"), asked).faults
+    received = sender.send({**named, "id": "p9"}, asked)
+    assert faults(received) == [("Patient.id", "invalid")]
+
+
+def test_documents_and_photographs_are_not_kept_for_later_requests() -> None:
+    sender = Sender()
+    form = [{"contentType": "application/pdf", "data": "QUJD"}]
+    sender.told(patient(photo=form), observation(), report(presentedForm=form))
+    assert sender.kept
+    assert not any(b"QUJD" in kept.content for kept in sender.kept.values())
+
+
+def test_a_request_that_refers_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    sender = Sender()
+    sender.told(*stay())
+    monkeypatch.setattr(references, "MOST_FETCHED_BYTES", 300)
+    assert [code for _, code in faults(sender.put(encounter()))] == ["too-costly"]
 
 
 def test_what_a_sender_may_not_write_is_kept_and_noted() -> None:

@@ -39,6 +39,8 @@ _MOST_FAULTS: Final = 50
 #: They are kept with the message; who sees a hundred needs no more to see what is wrong.
 _MOST_NOTES: Final = 100
 _MOST_NAMES: Final = 24
+#: What no later request needs, and what may have megabytes.
+_NOT_KEPT: Final = frozenset({"text", "meta", "photo", "presentedForm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,7 @@ class Exchange:
             type=resource.type,
             fhir_id=resource.id,
         )
-        read = {n: v for n, v in resource.raw.items() if n not in ("text", "meta")}
+        read = {n: v for n, v in resource.raw.items() if n not in _NOT_KEPT}
         content = known.lasting(read)
         return before.but(
             names=tuple(dict.fromkeys(names))[:_MOST_NAMES],

@@ -34,6 +34,8 @@ _MOST_NAMES: Final = 20
 AHEAD: Final = timedelta(minutes=5)
 #: Resources read for one request, besides its own.
 MOST_FETCHED: Final = 10_000
+#: Their bytes: read, they take twenty times as much.
+MOST_FETCHED_BYTES: Final = 16 * 1024 * 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -109,6 +111,7 @@ class Known:
     _by_name: dict[str, list[Resource]] = field(default_factory=lambda: defaultdict(list))
     _asked: set[str] = field(default_factory=set)
     _new: list[Resource] = field(default_factory=list)
+    _fetched: int = 0
     _unread: list[Mapping[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -142,6 +145,10 @@ class Known:
             if len(self.kept) >= MOST_FETCHED:
                 text = f"refers to more than {MOST_FETCHED} resources sent before"
                 raise Refused("", Issue.TOO_COSTLY, text)
+            self._fetched += len(kept.content)
+            if self._fetched > MOST_FETCHED_BYTES:
+                text = "refers to too much that was sent before: send it in parts"
+                raise Refused("", Issue.TOO_COSTLY, text)
             self.kept[kept.id] = kept
             self._unread.append(json.loads(kept.content))
 
@@ -156,7 +163,10 @@ class Known:
                 yield self._searched(entry)
 
     def _given(self, n: int, entry: Entry) -> str:
-        """The id of a new resource. Under one condition there is one, whoever creates it."""
+        """The id of a new resource. Under one condition there is one, whoever creates it; an
+        update says which it is to have."""
+        if entry.is_update and isinstance(entry.raw.get("id"), str):
+            return str(entry.raw["id"])
         own = (self.seed, n) if not entry.condition else (self._searched(entry),)
         return derived_id("assigned", *own)
 
@@ -222,6 +232,9 @@ class Known:
                 text = "several resources have this identifier"
                 raise Refused(entry.place, Issue.MULTIPLE_MATCHES, text)
             if found:
+                if entry.is_update and entry.raw.get("id", found[0].fhir_id) != found[0].fhir_id:
+                    text = "another id than that of the resource which has this identifier"
+                    raise Refused(f"{entry.place}.id", Issue.INVALID, text)
                 id = found[0].fhir_id
                 exists = not entry.is_update
         key = kept_id(self.sender, entry.type, id)
@@ -236,8 +249,11 @@ class Known:
             entry.type, id, key, raw, entry.place, before, True, exists=exists, is_stale=stale
         )
         self._add(resource)
+        if entry.full_url in self._by_url:
+            place = f"{entry.place.removesuffix('.resource')}.fullUrl"
+            raise Refused(place, Issue.INVALID, "stands twice in the bundle")
         if entry.full_url:
-            self._by_url.setdefault(entry.full_url, resource)
+            self._by_url[entry.full_url] = resource
         own = entry.raw.get("id")
         if isinstance(own, str):
             self._by_own_id.setdefault((entry.type, own), resource)

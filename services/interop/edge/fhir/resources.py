@@ -91,6 +91,9 @@ def _look_through(raw: Any, place: str, depth: int = 0) -> None:
                 _look_through(value, f"{place}[{n}]", depth + 1)
     elif isinstance(raw, dict):
         for name, value in raw.items():
+            if value and (name == "modifierExtension" or (name == "implicitRules" and not depth)):
+                text = "may turn the meaning of the rest, and is not known here"
+                raise Refused(place + _step(name), Issue.NOT_SUPPORTED, text)
             if isinstance(value, dict | list):
                 _look_through(value, place + _step(name), depth + 1)
             elif isinstance(value, int | float) and _TIMES.fullmatch(name):

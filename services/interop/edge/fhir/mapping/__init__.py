@@ -81,6 +81,7 @@ _SAME: Final = {
 def map_resource(reading: Reading, resource: Resource) -> list[Event]:
     """What ``resource`` tells. Raises :class:`Refused` and nothing else."""
     resource.model  # has it FHIR's form at all?  # noqa: B018
+    _still_theirs(reading, resource)
     try:
         return list(MAPPED.get(resource.type, _kept)(reading, resource))
     except ValidationError as error:
@@ -88,6 +89,29 @@ def map_resource(reading: Reading, resource: Resource) -> list[Event]:
         places = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
         text = f"no {error.title}: {places}"
         raise Refused(resource.place, Issue.EXCEPTION, text[:250]) from None
+
+
+#: Nobody who reads them moves them to another patient. (A report is moved by its readers.)
+_ONE_PATIENTS: Final = frozenset(
+    {
+        "Encounter",
+        "MedicationRequest",
+        "ServiceRequest",
+        "Procedure",
+        "Condition",
+    }
+)
+
+
+def _still_theirs(reading: Reading, resource: Resource) -> None:
+    """What was filed under the wrong patient is taken back there: else it would stand there."""
+    earlier = resource.earlier() if resource.type in _ONE_PATIENTS else None
+    if earlier is None or resource.model.subject is None:
+        return
+    now = reading.known.lasting(resource.raw["subject"])
+    if now.get("reference") != earlier.raw.get("subject", {}).get("reference"):
+        patient_id, _ = reading.patient(resource.model.subject, resource, "subject")
+        reading.same_patient(earlier, patient_id, resource.at("subject"))
 
 
 def digest(events: Iterable[Event], recorded: datetime) -> str:

@@ -58,6 +58,9 @@ def encounter(reading: Reading, resource: Resource) -> Iterator[Event]:
     if kind is not VisitClass.INPATIENT:
         if model.status == "finished":
             yield _completed(reading, resource, kind, id, patient_id)
+        elif _was_finished(resource):
+            text = "a visit that was told can't be taken back: it stands"
+            reading.note("visit_stands", resource.at("status"), text)
         return
     at = _taken_back_at(reading, resource)
     reopened = model.status in _WITHIN and _was_finished(resource)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -168,6 +168,13 @@ def patient(reading: Reading, resource: Resource) -> Iterator[Event]:
     if found.deceased:
         died = [("deceasedDateTime", found.died_at)]
         yield PatientDeceased(patient_id=id, deceased_at=reading.moment(resource, died))
+    elif (earlier := resource.earlier()) is not None and _dead(earlier.raw):
+        text = "a death that was told can't be taken back: it stands"
+        reading.note("death_stands", resource.at("deceased"), text)
+
+
+def _dead(raw: Mapping[str, Any]) -> bool:
+    return bool(raw.get("deceasedBoolean") or raw.get("deceasedDateTime"))
 
 
 def _merges(reading: Reading, resource: Resource, id: str) -> Iterator[tuple[str, str]]:

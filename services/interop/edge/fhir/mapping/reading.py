@@ -203,7 +203,7 @@ class Reading:
             return
         other, _ = self.patient(reference, found, "subject")
         if other != patient_id and {other, patient_id} not in self._merged():
-            text = f"{found.type} of another patient"
+            text = f"{found.type} of another patient: end a wrong one there, send it under a new id"
             raise Refused(place, Issue.BUSINESS_RULE, text)
 
     def _merged(self) -> list[set[str | None]]:

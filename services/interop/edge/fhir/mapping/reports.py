@@ -190,6 +190,9 @@ def _add(
         text = "no status of an Observation"
         raise Refused(observation.at("status"), Issue.CODE_INVALID, text)
     members, components = model.hasMember or (), model.component or ()
+    if status is not LineStatus.VOID:  # a panel may say it, which is no line itself
+        meant = _interpretation(reading, model, observation.at("interpretation"))
+        lines.critical |= meant in _GRAVE
     if _has_value(model) or not (members or components):
         _line(reading, observation, "", model, status, lines)
         lines.statuses.append(status)
