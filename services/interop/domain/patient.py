@@ -38,6 +38,10 @@ class Known(BaseModel):
     gender: Gender = Gender.UNKNOWN
 
 
+#: Conditions and allergies of one patient whose last state is kept; many more than anybody has.
+#: What is forgotten is told once more, or a sender with ever new ids would fill the record.
+MOST_TOLD: Final = 2_000
+
 FIELDS: Final = frozenset(Known.model_fields)
 
 
@@ -64,7 +68,7 @@ def repeats(event: Event, patient: Patient) -> bool:
 def completed(event: Event, patient: Patient, left_out: Set[str]) -> tuple[Event, Patient]:
     """``event`` with what its message left out, and ``patient`` after it."""
     if isinstance(event, ConditionRecorded | AllergyRecorded):
-        return event, patient.but(told={**patient.told, _id_of(event): _hash(event)})
+        return event, patient.but(told=_told(event, patient))
     if isinstance(event, PatientRegistered | PatientUpdated):
         now = _known(event, patient, left_out)
         return event.model_copy(update=dict(now)), _after(patient, now, event.updated_at)
@@ -74,6 +78,13 @@ def completed(event: Event, patient: Patient, left_out: Set[str]) -> tuple[Event
         whole = event.model_copy(update={"patient": snapshot})
         return whole, _after(patient, now, event.discharged_at)
     return event, patient
+
+
+def _told(event: ConditionRecorded | AllergyRecorded, patient: Patient) -> dict[str, str]:
+    """With what was told last at the end, and no more than :data:`MOST_TOLD`."""
+    id = _id_of(event)
+    before = [item for item in patient.told.items() if item[0] != id]
+    return dict([*before[-(MOST_TOLD - 1) :], (id, _hash(event))])
 
 
 def _id_of(event: ConditionRecorded | AllergyRecorded) -> str:

@@ -30,7 +30,7 @@ from libs.common.decision import (
 from libs.common.events import Event
 from libs.common.events.base import Sensitive
 from services.interop.domain.document import DocumentOf, StoredDocument
-from services.interop.domain.exam import Exam, ExamEvent, planned
+from services.interop.domain.exam import Booking, Exam, ExamEvent, planned
 from services.interop.domain.kept import Kept
 from services.interop.domain.patient import Patient, completed, repeats
 from services.interop.domain.stay import Stay, StayEvent, followed
@@ -142,6 +142,8 @@ class Received(BaseModel):
     patient_id: str = ""
     #: Fields of the patient's record of which the message says nothing.
     left_out: frozenset[str] = frozenset()
+    #: Of which appointment of an examination it is.
+    booking: Booking | None = None
     #: In the order of their occurrence. A ``DischargeCancelled`` names no discharge yet.
     events: tuple[Any, ...] = ()
     documents: tuple[DocumentOf, ...] = ()
@@ -332,8 +334,10 @@ def _told(input: Input, state: State, changes: dict[str, Document], notes: list[
             exam = changes.get(f"exam/{id}") or state.get(Exam, id)
             assert exam is None or isinstance(exam, Exam)
             exam = exam or Exam(id=id, hospital=input.hospital)
-            event, changes[f"exam/{id}"] = planned(exam, mapped)
-            events = [event]
+            event, changes[f"exam/{id}"] = planned(exam, mapped, data.booking)
+            events = [event] if event is not None else []
+            if not events:
+                notes.append("another_appointment_stands")
         for event in events:
             before = patient(_patient_of(event))
             if repeats(event, before):

@@ -13,6 +13,8 @@ from libs.common.events import (
     ExamScheduled,
     ReportKind,
 )
+from services.interop.domain.exam import Booking
+from services.interop.domain.patient import MOST_TOLD, Patient, completed, repeats
 from services.interop.domain.receipt import Receipt, Received
 from services.interop.handlers import HANDLERS, RECEIVE
 from services.interop.store import COLLECTIONS
@@ -27,10 +29,16 @@ def case() -> Case:
     return Case(HANDLERS, collections=COLLECTIONS, now=NOW)
 
 
-def send(c: Case, *events: Event) -> None:
+def send(c: Case, *events: Event, booking: Booking | None = None) -> None:
     n = len(c.docs(Receipt))
     data = Received(
-        sender="HIS|LX", control_id=str(n), type="X", raw=b"%d" % n, patient_id="p1", events=events
+        sender="HIS|LX",
+        control_id=str(n),
+        type="X",
+        raw=b"%d" % n,
+        patient_id="p1",
+        events=events,
+        booking=booking,
     )
     c.command(RECEIVE, data, source="/mllp")
 
@@ -108,10 +116,65 @@ def test_an_older_message_is_told_as_it_is_and_changes_nothing() -> None:
     c = case()
     send(c, APPOINTMENT)
     send(c, ExamCancelled(exam_id="e1", patient_id="p1", cancelled_at=NOW - 20 * HOUR))
-    send(c, ORDER)
-    assert last(c).starts_at is None, "stale by its own time"
+    send(
+        c, APPOINTMENT.model_copy(update={"starts_at": AT + HOUR, "scheduled_at": NOW - 11 * HOUR})
+    )
+    assert last(c).scheduled_at == NOW - 11 * HOUR, "stale by its own time"
     send(c, ORDER.model_copy(update={"scheduled_at": NOW - HOUR}))
     assert last(c).starts_at == AT
+
+
+def test_an_order_that_comes_after_its_appointment_still_says_of_which_kind_and_whose_it_is() -> (
+    None
+):
+    c = case()
+    send(c, APPOINTMENT)
+    send(c, ORDER)
+    told = last(c)
+    assert (told.kind, told.ordering_practitioner_id) == (ReportKind.IMAGING, "d-9")
+    assert (told.starts_at, told.location) == (AT, "3号机房")
+    assert told.scheduled_at == APPOINTMENT.scheduled_at, "no reader takes it for stale"
+    send(c, ORDER)
+    assert last(c).scheduled_at == ORDER.scheduled_at, "said once"
+
+
+def test_an_order_that_comes_after_its_cancellation_stays_cancelled() -> None:
+    c = case()
+    send(c, ExamCancelled(exam_id="e1", patient_id="p1", cancelled_at=NOW - HOUR))
+    send(c, ORDER)
+    assert last(c).scheduled_at == ORDER.scheduled_at, "stale"
+
+
+OLD, NEW = Booking(placer="P1", filler="B1"), Booking(placer="P2", filler="B2")
+OFF = ExamCancelled(exam_id="e1", patient_id="p1", cancelled_at=NOW - 2 * HOUR)
+
+
+def test_who_books_the_new_appointment_before_the_old_one_is_cancelled_keeps_the_new_one() -> None:
+    c = case()
+    send(c, APPOINTMENT, booking=OLD)
+    later = {"starts_at": AT + 24 * HOUR, "scheduled_at": NOW - 3 * HOUR}
+    send(c, APPOINTMENT.model_copy(update=later), booking=NEW)
+    send(c, OFF, booking=OLD)
+    assert len(c.emitted) == 2
+    assert c.docs(Receipt)[-1].notes == ("another_appointment_stands",)
+    send(c, ORDER.model_copy(update={"scheduled_at": NOW - HOUR}))
+    assert last(c).starts_at == AT + 24 * HOUR
+    send(c, OFF.model_copy(update={"cancelled_at": NOW}), booking=Booking(filler="B2"))
+    assert isinstance(c.emitted[-1].data, ExamCancelled)
+
+
+def test_a_cancelled_order_takes_whatever_appointment_it_has_with_it() -> None:
+    c = case()
+    send(c, APPOINTMENT, booking=OLD)
+    send(c, OFF)
+    assert isinstance(c.emitted[-1].data, ExamCancelled)
+
+
+def test_an_appointment_is_another_one_only_if_no_number_is_the_same() -> None:
+    assert OLD.differs(NEW)
+    for same in (Booking(), Booking(placer="P1"), Booking(placer="P1", filler="B9"), OLD):
+        assert not OLD.differs(same) and not same.differs(OLD)
+    assert not Booking(placer="P1").differs(Booking(filler="B2"))
 
 
 def test_two_plans_of_one_message_are_two_examinations_in_their_patients_order() -> None:
@@ -140,3 +203,15 @@ def test_a_condition_or_allergy_that_is_repeated_is_told_once_and_a_change_again
     other = CONDITION.model_copy(update={"condition_id": "c2"})
     send(c, other)
     assert len(c.emitted) == 4
+
+
+def test_a_sender_with_ever_new_conditions_does_not_fill_the_patients_record() -> None:
+    patient, told = Patient(id="p1", hospital="h1"), [MOST_TOLD + 1, 0, MOST_TOLD]
+    for n in range(MOST_TOLD + 1):
+        event = CONDITION.model_copy(update={"condition_id": f"c{n}"})
+        _, patient = completed(event, patient, set())
+    assert len(patient.told) == MOST_TOLD
+    are_known = [
+        repeats(CONDITION.model_copy(update={"condition_id": f"c{n}"}), patient) for n in told
+    ]
+    assert are_known == [False, False, True]

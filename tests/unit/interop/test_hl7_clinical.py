@@ -175,3 +175,18 @@ def test_a_procedure_that_has_a_time_was_performed() -> None:
 @pytest.mark.parametrize("time", ["", "20270101"])
 def test_a_procedure_without_a_time_or_yet_to_come_was_not(time: str) -> None:
     assert performed(segment("PR1", f3="99.10^溶栓^I9C", f5=time)) == []
+
+
+def test_an_allergy_stands_once_in_what_a_message_tells_as_its_iam_says_or_its_gravest_line() -> (
+    None
+):
+    lines = [al1("X1^青霉素^99HIS", severity=level) for level in ("MI", "SV", "MI")]
+    (found,) = allergies(*lines)
+    assert found.criticality is Criticality.HIGH
+    gone = iam(f6="D", f7="")
+    for both in ((gone, *lines), (*lines, gone)):
+        (found,) = allergies(*both)
+        assert found.verification_status is VerificationStatus.ENTERED_IN_ERROR
+    for both in ((gone, iam(f7="")), (iam(f7=""), gone)):
+        (found,) = allergies(*both)
+        assert found.verification_status is VerificationStatus.CONFIRMED

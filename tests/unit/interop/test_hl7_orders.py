@@ -169,3 +169,15 @@ def test_a_cancellation_may_name_nothing_but_the_order() -> None:
     assert [type(e) for e in read(orc("CA")).events] == CANCELLED
     assert read(orc("CA"), "RXO|1").events == (), "that of a medicine"
     assert codes(read(orc("NW"))) == {"not_used"}
+
+
+def test_a_replaced_order_is_cancelled_and_its_replacement_goes_on() -> None:
+    found = read(orc("RP"), obr(), orc("RO", f2="P2^HIS"), obr())
+    told = [(type(e), e.exam_id) for e in found.events]  # type: ignore[attr-defined]
+    assert told == [(ExamCancelled, "P1@HIS"), (ExamScheduled, "P2@HIS")]
+
+
+def test_a_filler_that_replaces_an_order_under_its_own_number_does_not_cancel_it() -> None:
+    (found,) = read(orc("RU"), obr(), orc("RO"), obr(f4="36643-5^胸部X线^LN")).events
+    assert isinstance(found, ExamScheduled)
+    assert (found.exam_id, found.code) == ("P1@HIS", "36643-5")

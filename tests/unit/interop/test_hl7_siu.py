@@ -16,6 +16,7 @@ from libs.common.events import (
     VisitClass,
     VisitCompleted,
 )
+from services.interop.domain.exam import Booking
 from services.interop.edge.hl7.mapping import Mapped
 from services.interop.edge.hl7.profile import Profile
 from tests.unit.interop.hl7_given import codes, mapped, pid, profile, pv1, segment
@@ -189,3 +190,9 @@ def test_the_time_is_the_services_own_else_the_appointments(
     day = datetime(2026, 11, 23, tzinfo=UTC)
     told = [t and (t - day).total_seconds() / 3_600 for t in (found.starts_at, found.ends_at)]
     assert told == [begin, end]
+
+
+def test_an_appointment_says_which_one_it_is_by_both_numbers() -> None:
+    found = read(ais(), of=sch(f26="P1^HIS")).booking
+    assert found == Booking(placer="A1", filler="B1")
+    assert read(ais(), of=sch(f2="", f26="P1^HIS")).booking == Booking(placer="A1")

@@ -112,6 +112,7 @@ class Senders:
             production=production,
             patient_id=mapped.patient_id,
             left_out=mapped.left_out,
+            booking=mapped.booking,
             events=mapped.events,
             documents=mapped.documents,
             notes=tuple(map(str, mapped.notes)),

@@ -15,6 +15,7 @@ from libs.common.events import (
     AllergyRecorded,
     ClinicalStatus,
     ConditionRecorded,
+    Criticality,
     Event,
     VerificationStatus,
 )
@@ -75,7 +76,10 @@ def _conditions(reading: Reading, patient_id: str, at: datetime) -> Iterator[Eve
 
 
 def _allergies(reading: Reading, patient_id: str, at: datetime) -> Iterator[Event]:
-    for segment in (*reading.message.all("AL1"), *reading.message.all("IAM")):
+    """Each once, or the two of one would be news to each other in every message: as the IAM
+    says, which alone has a status, and what is graver of two that stand."""
+    found: dict[str, tuple[str, AllergyRecorded]] = {}
+    for segment in (*reading.message.all("IAM"), *reading.message.all("AL1")):
         substance = _substance(reading, segment)
         if substance is None:
             continue
@@ -84,7 +88,7 @@ def _allergies(reading: Reading, patient_id: str, at: datetime) -> Iterator[Even
         tables = reading.profile.tables
         kind, severity = segment.text(2), segment.text(4)
         own = _entity(segment, 7) if segment.name == "IAM" else None
-        yield AllergyRecorded(
+        event = AllergyRecorded(
             allergy_id=derived_id("allergy", patient_id, own or substance.key),
             patient_id=patient_id,
             code=substance.code,
@@ -99,6 +103,23 @@ def _allergies(reading: Reading, patient_id: str, at: datetime) -> Iterator[Even
             encounter_id=visit_number(reading),
             recorded_at=at,
         )
+        before = found.get(event.allergy_id)
+        if before is None or (before[0] == segment.name and _graver(before[1], event)):
+            found[event.allergy_id] = segment.name, event
+    yield from (event for _, event in found.values())
+
+
+def _graver(one: AllergyRecorded, other: AllergyRecorded) -> bool:
+    """Whether ``other`` is: it stands, it is active, it is a danger."""
+    (before, after) = (
+        (
+            event.verification_status is not VerificationStatus.ENTERED_IN_ERROR,
+            event.clinical_status is ClinicalStatus.ACTIVE,
+            event.criticality is Criticality.HIGH,
+        )
+        for event in (one, other)
+    )
+    return after > before
 
 
 class _Substance(NamedTuple):

@@ -41,7 +41,7 @@ _SUBTYPES: Final[Mapping[str, str]] = {
     "xml": "application/xml",
     "x-hl7-cda-level-one": "application/xml",
 }
-_MEDIA_TYPE: Final = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+", re.ASCII)
+_MEDIA_TYPE: Final = re.compile(r"[a-z0-9.+-]{1,64}/[a-z0-9.+-]{1,64}", re.ASCII)
 _UNKNOWN: Final = "application/octet-stream"
 #: What one report's event holds.
 _MOST: Final = 16

@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Final
 
 from libs.common.events import (
-    Event,
     ExamCancelled,
     ExamRescheduled,
     ExamScheduled,
     ReportKind,
 )
+from libs.common.events.exams import ExamFact
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping.oru import code_of, orderer_of, the_patient
 from services.interop.edge.hl7.mapping.reading import Distinct, Mapped, Reading, line, numbered
@@ -31,15 +31,23 @@ _DETAILS: Final = frozenset({"RXO", "RXE", "ODS", "ODT", "RQD", "RQ1", "BPO"})
 
 
 def ordered(reading: Reading) -> Mapped:
-    patient_id, ids = reading.patient_id(the_patient(reading)), Distinct()
-    groups = reading.message.need_groups("ORC")
-    events = [e for group in groups for e in _order(reading, group, patient_id, ids)]
-    return Mapped(tuple(events), patient_id)
+    patient_id = reading.patient_id(the_patient(reading))
+    gone, going_on = Distinct(), Distinct()
+    events: list[ExamFact] = []
+    for group in reading.message.need_groups("ORC"):
+        control = _control(reading, group.head)
+        ids = gone if control is _CANCELLED else going_on
+        events += _order(reading, group, control, patient_id, ids)
+    # A filler replaces an order under the same number (RU, then RO): it goes on as another one.
+    on = {e.exam_id for e in events if not isinstance(e, ExamCancelled)}
+    told = (e for e in events if not isinstance(e, ExamCancelled) or e.exam_id not in on)
+    return Mapped(tuple(told), patient_id)
 
 
-def _order(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> Iterator[Event]:
+def _order(
+    reading: Reading, group: Group, control: ExamControl, patient_id: str, ids: Distinct
+) -> Iterator[ExamFact]:
     orc = group.head
-    control = _control(reading, orc)
     if control is ExamControl.UNUSED:
         reading.note("not_used", orc, 1, "neither plans an examination nor cancels one")
         return

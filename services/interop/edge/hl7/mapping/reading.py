@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from libs.common.decision import derived_id
 from libs.common.events import Department, Event
 from services.interop.domain.document import DocumentOf
+from services.interop.domain.exam import Booking
 from services.interop.edge import naming
 from services.interop.edge.cuts import Piece
 from services.interop.edge.hl7 import types
@@ -57,6 +58,8 @@ class Mapped:
     cancels: str | None = None
     #: Fields of the patient's record that stand in the message as empty: no change.
     left_out: frozenset[str] = frozenset()
+    #: The appointment of an examination that the message is about.
+    booking: Booking | None = None
     #: What the events refer to; the contents by SHA-256.
     documents: tuple[DocumentOf, ...] = ()
     contents: Mapping[str, bytes] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from libs.common.events import (
     ExamScheduled,
     ReportKind,
 )
+from services.interop.domain.exam import Booking
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping.orders import known_service
 from services.interop.edge.hl7.mapping.oru import the_patient
@@ -87,7 +88,11 @@ def _appointed(reading: Reading, says: FillerStatus, *, changed: bool = False) -
             events.append(_plan(reading, made, service, service.ais, patient_id, at))
     if not events:
         reading.note("not_used", sch, 0, "no service (AIS): what is planned is not known")
-    return Mapped(tuple(events), patient_id)
+    # By its bare numbers: their namespaces come and go, and a wrong "another" would keep a
+    # cancelled appointment.
+    placer, filler = (sch.text(number) for number in (1, 2))
+    booking = Booking(placer=placer and placer[:128], filler=filler and filler[:128])
+    return Mapped(tuple(events), patient_id, booking=booking)
 
 
 def _status(reading: Reading, sch: Segment, says: FillerStatus) -> FillerStatus:
