@@ -177,9 +177,7 @@ def test_a_procedure_without_a_time_or_yet_to_come_was_not(time: str) -> None:
     assert performed(segment("PR1", f3="99.10^溶栓^I9C", f5=time)) == []
 
 
-def test_an_allergy_stands_once_in_what_a_message_tells_as_its_iam_says_or_its_gravest_line() -> (
-    None
-):
+def test_an_allergy_is_told_once_as_its_iam_says_or_its_gravest_line() -> None:
     lines = [al1("X1^青霉素^99HIS", severity=level) for level in ("MI", "SV", "MI")]
     (found,) = allergies(*lines)
     assert found.criticality is Criticality.HIGH
