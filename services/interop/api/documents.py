@@ -16,9 +16,11 @@ from libs.common.audit import Outcome
 from libs.common.auth import Role
 from libs.common.blobs import StoredBlobs
 from libs.common.decision import Common
+from libs.common.events import ReportReady
 from libs.common.http.access import Access, Caller
 from libs.common.http.problems import Problem
 from libs.common.http.reads import Reads
+from services.interop.api.subscriptions import policy_of
 from services.interop.domain.document import may_read
 from services.interop.store import Store
 
@@ -43,7 +45,9 @@ async def document(id: str, request: Request, caller: Caller, reads: Reads) -> S
     found = await Store(database).document(caller.hospital, id)
     if found is None:
         raise Problem(404, Common.NOT_FOUND)
-    if not may_read(found, caller.actor):
+    partner = policy_of(request).partners.of(caller.actor.person, caller.hospital)
+    is_told = partner is not None and ReportReady.TOPIC in partner.subscribes
+    if not may_read(found, caller.actor, is_told_reports=is_told):
         await reads.of(found.patient_id, RESOURCE, id, outcome=Outcome.MINOR_FAILURE)
         raise Problem(404, Common.NOT_FOUND)
     await reads.of(found.patient_id, RESOURCE, id)

@@ -39,9 +39,10 @@ def document_id(patient_id: str, sha256: str) -> str:
     return derived_id("document", patient_id, sha256)
 
 
-def may_read(document: DocumentOf, actor: Actor) -> bool:
-    """Whoever runs the interfaces, who ordered it, and the staff of the department that did."""
-    if actor.has("ops", "integration"):
+def may_read(document: DocumentOf, actor: Actor, *, is_told_reports: bool) -> bool:
+    """Whoever runs the interfaces, a partner that is told reports (``is_told_reports``), who
+    ordered it, and the staff of the department that did."""
+    if actor.has("ops") or (actor.has("integration") and is_told_reports):
         return True
     return actor.has("doctor", "nurse") and (
         actor.person == document.ordering_practitioner_id

@@ -71,6 +71,8 @@ async def test_a_document_of_thirty_megabytes_is_told_by_reference_and_read_by_i
     assert got.headers["content-disposition"].startswith("attachment")
     async with interop.client("nurse", person="n-1", departments=["OTHER"]) as stranger:
         assert (await stranger.get(path)).status_code == 404
+    async with interop.client("integration", person="unknown") as partner:
+        assert (await partner.get(path)).status_code == 404
     async with interop.client("patient", person="100") as patient:
         assert (await patient.get(path)).status_code == 403
     async with interop.client("ops", person="o-1") as ops:
