@@ -8,8 +8,16 @@ commits, one unacknowledged batch per partition.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar
@@ -223,6 +231,21 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self.rejoining = False
 
 
+async def _around(client: Any) -> AsyncGenerator[Record, None]:
+    """From where ``client`` stands to what is the end now, one by one, so that what the library
+    fails at is known by its offset. It fails at all that follows in the same batch, too."""
+    for tp, end in (await client.end_offsets(list(client.assignment()))).items():
+        while (at := await client.position(tp)) < end:
+            try:
+                one = await client.getmany(tp, max_records=1, timeout_ms=1_000)
+            except UnicodeDecodeError:
+                client.seek(tp, at + 1)
+                yield Unreadable(tp.topic, tp.partition, at)
+            else:
+                for record in one.get(tp, ()):
+                    yield record
+
+
 class ConsumerClient:
     """A member of a consumer group, with explicit commits only."""
 
@@ -275,15 +298,11 @@ class ConsumerClient:
                         client.seek(tp, committed)
                     else:
                         await client.seek_to_beginning(tp)
-                for tp, end in (await client.end_offsets(list(client.assignment()))).items():
-                    while len(found) < most and (at := await client.position(tp)) < end:
-                        try:
-                            one = await client.getmany(tp, max_records=1, timeout_ms=1_000)
-                        except UnicodeDecodeError:
-                            found.append(Unreadable(tp.topic, tp.partition, at))
-                            client.seek(tp, at + 1)
-                        else:
-                            found += one.get(tp, ())
+                async with aclosing(_around(client)) as records:
+                    async for record in records:
+                        found.append(record)
+                        if len(found) == most:
+                            break
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             raise BusError(type(error).__name__) from error
         return found
@@ -408,7 +427,8 @@ async def create_topics(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]
 
 
 async def read_all(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[Record]:
-    """Every record of ``topics`` from the beginning, then live; outside any group."""
+    """Every record of ``topics`` from the beginning, then live; outside any group. What can't
+    be read comes as :class:`Unreadable`."""
     client = AIOKafkaConsumer(
         *topics,
         bootstrap_servers=bootstrap,
@@ -418,8 +438,15 @@ async def read_all(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[Recor
     )
     try:
         await client.start()
-        async for record in client:
-            yield record
+        while True:
+            try:
+                record = await client.getone()
+            except UnicodeDecodeError:
+                async with aclosing(_around(client)) as records:
+                    async for record in records:
+                        yield record
+            else:
+                yield record
     except (KafkaError, OSError) as error:
         raise BusError(type(error).__name__) from error
     finally:

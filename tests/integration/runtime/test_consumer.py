@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
-from libs.common.bus import cached_partition
-from libs.common.cloudevents import Record
+from libs.common.bus import Unreadable, cached_partition, read_all
+from libs.common.cloudevents import Record, Undecodable, decode
 from tests.support.toy import Broken, Toy, eventually, in_order
 
 
@@ -106,6 +107,29 @@ async def test_a_record_that_the_client_library_cannot_read_is_named_and_passed_
             return await toy.tallies() == {"a": 3, "b": 1}
 
         await eventually(counted)
+
+
+async def test_who_reads_all_reads_on_behind_what_the_client_library_cannot_read(
+    toy: Toy,
+) -> None:
+    """Such as the demo's page, which would stand still at it for ever."""
+    ticks = [("a", 1), ("a", None), ("b", 1), ("a", 2)]
+    await publish_with_a_latin_header(toy, ticks)
+    found = []
+    async with asyncio.timeout(30), aclosing(read_all(toy.bootstrap, [toy.topic_in])) as records:  # type: ignore[type-var]
+        async for record in records:
+            found.append(record)
+            if len(found) == len(ticks):
+                break
+    assert [record.value for record in found].count(None) == 1
+    (unreadable,) = [record for record in found if isinstance(record, Unreadable)]
+    assert unreadable.offset == 1
+    with pytest.raises(Undecodable):  # who reads it passes it by as any other garbage
+        decode(unreadable.headers, unreadable.value)
+    assert {(r.partition, r.offset) for r in found} == {
+        (cached_partition(toy.event(name, 1).key, 3), at)
+        for name, at in (("a", 0), ("a", 1), ("a", 2), ("b", 0))
+    }
 
 
 class Latin(str):
