@@ -6,13 +6,16 @@ The operations ``$status`` and ``$events`` of the R4 backport, for the subscript
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.auth import Role
 from libs.common.http.access import Access, Caller
+from libs.common.http.problems import invalid
 from libs.common.http.reads import Reads
 from services.interop.api.gaps import MOST, recorded
 from services.interop.api.subscriptions import Store, Theirs, policy_of
@@ -43,12 +46,18 @@ async def _status(found: Theirs) -> Fhir:
     return Fhir(statuses(subscription, agenda.number))
 
 
-async def _events(
+class Range(BaseModel):
+    """Which events are asked for, and how much of them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    since: int = Field(0, alias="eventsSinceNumber", ge=0, le=10**15)
+    until: int | None = Field(None, alias="eventsUntilNumber", ge=0, le=10**15)
+    content: Literal["empty", "id-only", "full-resource"] | None = None
+
+
+async def _range(
     request: Request,
-    found: Theirs,
-    caller: Caller,
-    store: Store,
-    reads: Reads,
     since: Annotated[
         int, Query(alias="eventsSinceNumber", ge=0, le=10**15, description="The first one.")
     ] = 0,
@@ -59,10 +68,33 @@ async def _events(
         Literal["empty", "id-only", "full-resource"] | None,
         Query(description="As the subscription, if absent."),
     ] = None,
+) -> Range:
+    """From the query, or, with POST, from a body of ``Parameters`` as FHIR has operations."""
+    named = {"eventsSinceNumber": since, "eventsUntilNumber": until, "content": content}
+    if request.method == "POST" and (body := await request.body()):
+        try:
+            named |= {
+                part["name"]: next(v for k, v in part.items() if k.startswith("value"))
+                for part in json.loads(body)["parameter"]
+            }
+            return Range.model_validate(named)
+        except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
+            raise invalid("body", "Parameters.parameter", "value_error") from None
+    return Range.model_validate(named)
+
+
+async def _events(
+    request: Request,
+    found: Theirs,
+    caller: Caller,
+    store: Store,
+    reads: Reads,
+    asked: Annotated[Range, Depends(_range)],
 ) -> Fhir:
     """Events from one number to another, at most 200: as one notification."""
     subscription, agenda = found
-    rows = await store.events(subscription, since=max(since, 1) - 1, until=until, limit=MOST)
+    since, until, content = max(asked.since, 1) - 1, asked.until, asked.content
+    rows = await store.events(subscription, since=since, until=until, limit=MOST)
     partner = policy_of(request).partners.of(caller.actor.person, caller.hospital)
     told = [d for d in rows if partner is not None and d.type in partner.types]
     full = is_full(subscription) if content is None else content == "full-resource"

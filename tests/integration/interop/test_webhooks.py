@@ -524,13 +524,24 @@ async def test_a_fhir_receiver_is_greeted_notified_and_asks_for_what_it_lacks(
         told = status.json()["entry"][0]["resource"]["parameter"]
         assert {"name": "events-since-subscription-start", "valueString": "2"} in told
         asked: dict[str, str | int] = {"eventsSinceNumber": 2, "content": "full-resource"}
-        for method in ("GET", "POST"):
-            answer = await client.request(method, f"{path}/$events", params=asked)
+        parameters = [
+            {"name": "eventsSinceNumber", "valueString": "2"},
+            {"name": "content", "valueCode": "full-resource"},
+        ]
+        said = {"resourceType": "Parameters", "parameter": parameters}
+        for answer in (
+            await client.get(f"{path}/$events", params=asked),
+            await client.post(f"{path}/$events", params=asked),
+            await client.post(f"{path}/$events", json=said),
+        ):
             assert answer.headers["content-type"].startswith("application/fhir+json")
             (_, entry) = answer.json()["entry"]
             assert entry["resource"]["subject"]["reference"] in ("Patient/p1", "Patient/p2")
+        for wrong in ({"name": "content", "valueCode": "all"}, {"valueCode": "empty"}, "content"):
+            answer = await client.post(f"{path}/$events", json={"parameter": [wrong]})
+            assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
         nothing = await other.get(f"{path}/$events")
         assert nothing.status_code == 404
         assert nothing.json()["resourceType"] == "OperationOutcome"
     reads = await interop.database.find_rows(interop.database.raw("audit"), {})
-    assert len(reads) == 2, "each read of a patient's resource is recorded"
+    assert len(reads) == 3, "each read of a patient's resource is recorded"
