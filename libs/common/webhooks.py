@@ -61,6 +61,8 @@ class WebhookClient:
     async def post(self, address: str, body: bytes, headers: Mapping[str, str]) -> Answered:
         try:
             request = self._client.build_request("POST", address, content=body, headers=headers)
+            if (request.url.port or 0) > 65_535:  # httpx lets it pass; a socket does not
+                return Answered(why=NoAnswer.MALFORMED)
             response = await self._client.send(request, stream=True)
         except ForbiddenTarget:
             return Answered(why=NoAnswer.FORBIDDEN)

@@ -144,6 +144,8 @@ def decide_told(input: Input, state: State, env: Env) -> Answer:
         partner = partners.of(subscription.client, input.hospital)
         if partner is None or input.type not in partner.types:
             continue
+        if state.get(Delivery, delivery_id(subscription, input)) is not None:
+            continue  # read again after the inbox has forgotten it: it has its number
         agenda = state.get(Agenda, subscription.id)
         assert agenda is not None  # made with the subscription
         agenda = agenda.but(number=agenda.number + 1)

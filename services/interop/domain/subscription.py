@@ -12,8 +12,16 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from libs.common.decision import Document
 from libs.common.events import Event
@@ -76,14 +84,23 @@ _ENDPOINT: Final = (
 )
 
 
+def _dialled(endpoint: str) -> str:
+    _ = urlsplit(endpoint).port  # ValueError beyond 65535, and for brackets around no address
+    return endpoint
+
+
 class Terms(BaseModel):
     """What a partner asks for: everything of a subscription that it may set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    endpoint: Sensitive[Annotated[str, StringConstraints(max_length=2048, pattern=_ENDPOINT)]] = (
-        Field(description="Where events are posted to: https, without user or fragment.")
-    )
+    endpoint: Sensitive[
+        Annotated[
+            str,
+            StringConstraints(max_length=2048, pattern=_ENDPOINT),
+            AfterValidator(_dialled),
+        ]
+    ] = Field(description="Where events are posted to: https, without user or fragment.")
     types: tuple[Value, ...] = Field(
         default=(), max_length=100, description="Event types; none: those of `topics` alone."
     )

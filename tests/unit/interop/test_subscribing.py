@@ -289,6 +289,25 @@ def test_what_matches_is_numbered_whatever_the_endpoint_does(case: Case, status:
     assert the(case, Agenda, id).number == 2
 
 
+def test_an_event_read_again_when_the_inbox_has_forgotten_it_keeps_its_number(case: Case) -> None:
+    id = active(case)
+    event = case.event_input(released(), id="e1")
+    case.send(event)
+    case._settled.clear()
+    again = case.send(event)
+    assert isinstance(again, Decision) and again.note == "not_subscribed"
+    case.event(released(), id="e2")
+    assert [d.number for d in deliveries(case)] == [1, 2]
+    assert the(case, Agenda, id).number == 2
+
+
+def test_an_endpoint_that_no_socket_can_dial_is_refused() -> None:
+    assert terms(endpoint="https://[2606:4700::1]:65535/hook")
+    for host in ("app.example:65536", "app.example:99999", "[::1", "user@app.example", "[1.2]"):
+        with pytest.raises(ValueError, match="endpoint"):
+            terms(endpoint=f"https://{host}/hook")
+
+
 def test_a_suspended_one_is_not_looked_at_for_what_comes(case: Case) -> None:
     id = active(case)
     greet(case, id, Verdict.GONE)
