@@ -510,6 +510,11 @@ async def test_redirects_are_not_followed(receiver: WebhookReceiver, hooks: Webh
     assert receiver.received == []
 
 
+async def test_a_port_that_no_socket_has_is_refused(hooks: WebhookSender) -> None:
+    result = await hooks.send(outgoing("http://127.0.0.1:65536/hook"))
+    assert (result.verdict, result.reason) == (Verdict.REFUSED, "address_malformed")
+
+
 async def test_a_body_without_end_does_no_harm(
     receiver: WebhookReceiver, hooks: WebhookSender
 ) -> None:
