@@ -128,7 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bootstrap")
     parser.add_argument("--hospital", default=HOSPITAL)
     chosen = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, interrupt)
+    for stop in (signal.SIGINT, signal.SIGTERM):  # a shell may start us with SIGINT ignored
+        signal.signal(stop, interrupt)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # new topics have no leader at first
     try:
         if chosen.bootstrap:

@@ -41,6 +41,9 @@ def fuzz(target: str, folder: Path, *, seconds: int, runs: int = -1, seed: int =
     }
     done = subprocess.run(
         [
+            # Forked by a shell: a process's peak of memory is, at first, that of who forked it,
+            # and the tests before this one may have taken more than the limit.
+            *("/bin/sh", "-c", '"$@"; exit $?', "sh"),
             *(sys.executable, "-m", "tests.fuzz", target),
             *(f"-{name}={value}" for name, value in options.items()),
             *(str(corpus), str(SEEDS)),
