@@ -98,7 +98,7 @@ async def _events(
     partner = policy_of(request).partners.of(caller.actor.person, caller.hospital)
     told = [d for d in rows if partner is not None and d.type in partner.types]
     full = is_full(subscription) if content is None else content == "full-resource"
-    if full:
+    if content != "empty":  # a resource's id may be its patient's
         await recorded(told, reads)
     now = request.app.state.ports.clock.now()
     whole = notification(

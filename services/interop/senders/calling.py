@@ -7,6 +7,7 @@ endpoint answers is our verdict by a table.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,18 +45,28 @@ def meaning(answered: Answered) -> Called:
     return Called(Verdict.AWAY if away else Verdict.REFUSED, reason, answered.retry_after)
 
 
+#: The part of all calls that one partner may have under way: who is slow holds up nobody else.
+SHARE: Final = 4
+
+
 class Calling:
-    """Calls of one process: ``calls`` at a time, each ``seconds`` at most in all."""
+    """Calls of one process: ``calls`` at a time, of which one partner has a quarter at most,
+    each ``seconds`` at most in all."""
 
     def __init__(self, client: WebhookClient, clock: Clock, *, calls: int, seconds: float) -> None:
         self._client, self._clock = client, clock
         self._at_a_time = asyncio.Semaphore(calls)
+        # As many as there are partners, whom the hospital's policies name.
+        self._of_partner: defaultdict[tuple[str, str], asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(max(1, calls // SHARE))
+        )
         self._seconds = seconds
 
     async def post(
         self, subscription: Subscription, id: str, number: int, body: bytes, content_type: str
     ) -> Called:
-        async with self._at_a_time:
+        partner = self._of_partner[subscription.hospital, subscription.client]
+        async with partner, self._at_a_time:
             now = self._clock.now()
             secrets = [secret_of(secret) for secret in subscription.secrets(now)]
             headers = {

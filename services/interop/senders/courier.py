@@ -48,6 +48,8 @@ SOURCE: Final = "/services/interop"
 RECORD: Final = 0.25
 #: Seconds after which a round begins no further call: others have come meanwhile.
 ROUND: Final = 5.0
+#: Seconds after which a subscription with a backlog lets others have its place.
+TURN: Final = 30.0
 #: Deliveries of a deleted subscription that are discarded together.
 SLICE: Final = 200
 
@@ -110,15 +112,20 @@ class Courier:
         self._heard: Called | None = None  # of its endpoint, since it last rested
 
     async def run(self) -> None:
+        turn = self._ports.clock.monotonic() + TURN
         while self._means.may():
             look = await self._means.work.look(self._key, self._ports.clock.now())
             if look is None:
                 return
             round = await self._once(look)
             self._heard = round.called or self._heard
-            if round.unsent and not round.stopped:
+            goes_on = round.unsent and not round.stopped
+            over = self._ports.clock.monotonic() >= turn
+            if goes_on and not over:
                 continue
-            if not await self._rest(look, round):
+            if goes_on:  # due at once: behind those that have been due for longer
+                round.next_at.append(self._ports.clock.now())
+            if not await self._rest(look, round) or over:
                 return
 
     async def _once(self, look: Look) -> _Round:

@@ -538,6 +538,9 @@ async def test_a_fhir_receiver_is_greeted_notified_and_asks_for_what_it_lacks(
             assert answer.headers["content-type"].startswith("application/fhir+json")
             (_, entry) = answer.json()["entry"]
             assert entry["resource"]["subject"]["reference"] in ("Patient/p1", "Patient/p2")
+        for content in ("id-only", "empty"):
+            answer = await client.get(f"{path}/$events", params={**asked, "content": content})
+            assert answer.status_code == 200
         for wrong in ({"name": "content", "valueCode": "all"}, {"valueCode": "empty"}, "content"):
             answer = await client.post(f"{path}/$events", json={"parameter": [wrong]})
             assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
@@ -545,4 +548,4 @@ async def test_a_fhir_receiver_is_greeted_notified_and_asks_for_what_it_lacks(
         assert nothing.status_code == 404
         assert nothing.json()["resourceType"] == "OperationOutcome"
     reads = await interop.database.find_rows(interop.database.raw("audit"), {})
-    assert len(reads) == 3, "each read of a patient's resource is recorded"
+    assert len(reads) == 4, "each read of a patient's resource, or of its id, is recorded"
