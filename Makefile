@@ -34,7 +34,7 @@ clean: ## Remove all data of the platform on this machine (.data)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .PHONY: test check fmt lint types imports contracts
-test: check-static ## All checks and all tests on real parts (up to 15 minutes)
+test: check-static ## All checks and all tests on real parts (some 16 minutes on 2 cores)
 	$(PY) -m pytest tests/unit tests/contract tests/integration tests/e2e tests/failure $(ARGS)
 
 check: check-static ## The fast part: lint, types, contracts, tests without the stack
