@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 import yaml
 
 from libs.common import yaml_files
+from libs.common.dated import Dated
 from libs.common.events import Channel
-from services.notify.domain.channels import ChannelRule, Figures, Policies, Policy
+from services.notify.domain.channels import ChannelRule, Figures, Policy
 from services.notify.domain.texts import Template, TemplateFile, Texts
 from services.notify.settings import Settings
 
@@ -75,12 +76,12 @@ def switched_on(settings: Settings) -> list[Channel]:
     return [channel for channel, is_on in on.items() if is_on]
 
 
-def load_policy(settings: Settings) -> Policies:
+def load_policy(settings: Settings) -> Dated[Policy]:
     directory = settings.policies_dir / "notify"
     texts = load_texts(settings.policies_dir / "templates")
     versions = [_policy(settings, texts, figures) for figures in load_figures(directory)]
     try:
-        return Policies(versions, ZoneInfo(settings.hospital_time_zone))
+        return Dated(versions, ZoneInfo(settings.hospital_time_zone))
     except ValueError as error:
         raise PolicyError(f"{directory}: {error}") from error
 

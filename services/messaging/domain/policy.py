@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from libs.common.dated import Dated
 from libs.common.events import MessageKind, Wording
 from libs.common.events.base import Prose, Word
 
@@ -56,7 +57,7 @@ class Sheet(_Strict):
 RULES_TITLE = {"zh": "群规", "en": "Rules of this group"}
 
 
-class Policy:
+class Policy(Dated[Figures]):
     """All versions of the figures and the sheets, with the hospital's calendar."""
 
     def __init__(
@@ -67,36 +68,19 @@ class Policy:
         sheets: Iterable[Mapping[str, Any]],
         zone: ZoneInfo,
     ) -> None:
-        self._zone = zone
-        self._figures = sorted(map(Figures.model_validate, figures), key=lambda f: f.in_force_from)
+        super().__init__(map(Figures.model_validate, figures), zone)
         as_sheets = [{**r, "kind": MessageKind.RULES, "title": RULES_TITLE} for r in rules]
         all_sheets = [Sheet.model_validate(s) for s in (*as_sheets, *sheets)]
         self._sheets = sorted(all_sheets, key=lambda s: s.valid_from)
-        if not self._figures:
-            raise ValueError("there are no figures")
-        for distinct in (
-            {f.in_force_from for f in self._figures},
-            {f.version for f in self._figures},
-        ):
-            if len(distinct) != len(self._figures):
-                raise ValueError("every version of the figures needs a name and a day of its own")
         if len({(s.key, s.valid_from) for s in all_sheets}) != len(all_sheets):
             raise ValueError("a sheet has two texts from the same day on")
 
-    def at(self, now: datetime) -> Figures:
-        """The figures in force at ``now``; before the first one's day, the first."""
-        today = self._day(now)
-        return ([f for f in self._figures if f.in_force_from <= today] or self._figures[:1])[-1]
-
     def sheet(self, key: str, now: datetime) -> Sheet | None:
         """The text of ``key`` that is valid at ``now``."""
-        today = self._day(now)
+        today = now.astimezone(self.zone).date()
         found = [s for s in self._sheets if s.key == key and s.valid_from <= today]
         return found[-1] if found else None
 
     @property
     def keys(self) -> frozenset[str]:
         return frozenset(s.key for s in self._sheets)
-
-    def _day(self, at: datetime) -> date:
-        return at.astimezone(self._zone).date()

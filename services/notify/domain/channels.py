@@ -7,11 +7,10 @@ repetition, so a message whose answer was lost is sent once more and then given 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from enum import StrEnum
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -100,22 +99,3 @@ class Policy:
     channels: Mapping[Channel, ChannelRule]
     default_language: Language = "zh-CN"
     discharge_ahead: timedelta = timedelta(days=1)
-
-
-class Policies:
-    """All dated versions, with the hospital's calendar."""
-
-    def __init__(self, versions: Iterable[Policy], zone: ZoneInfo) -> None:
-        self._zone = zone
-        self._versions = sorted(versions, key=lambda v: v.in_force_from)
-        for distinct in (
-            {v.in_force_from for v in self._versions},
-            {v.version for v in self._versions},
-        ):
-            if not self._versions or len(distinct) != len(self._versions):
-                raise ValueError("every version needs a name and a day of its own")
-
-    def at(self, now: datetime) -> Policy:
-        """The version in force at ``now``; before the first one's day, the first."""
-        today = now.astimezone(self._zone).date()
-        return ([v for v in self._versions if v.in_force_from <= today] or self._versions[:1])[-1]

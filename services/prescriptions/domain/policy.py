@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from libs.common.dated import Dated
 from services.prescriptions.domain.parameters import (
     Authority,
     Child,
@@ -136,7 +137,7 @@ class RenewalPolicy(BaseModel):
         return None if id is None else self.rule(id).words(language, audience)
 
 
-class RenewalPolicies:
+class RenewalPolicies(Dated[RenewalPolicy]):
     """All dated versions."""
 
     def __init__(
@@ -149,18 +150,7 @@ class RenewalPolicies:
         versions = [
             RenewalPolicy.model_validate({**f, **more, "order": tuple(f["rules"])}) for f in files
         ]
-        self.versions = sorted(versions, key=lambda v: v.in_force_from)
-        for distinct in ({v.in_force_from for v in versions}, {v.version for v in versions}):
-            if not versions or len(distinct) != len(versions):
-                raise ValueError("every policy needs a version and a day of its own")
-
-    def at(self, now: datetime) -> RenewalPolicy:
-        """The version in force at ``now``; before the first one's day, the first."""
-        in_force = self.versions[0]
-        for version in self.versions:
-            if version.in_force_from <= version.day(now):
-                in_force = version
-        return in_force
+        super().__init__(versions, zone)
 
     def version(self, name: str) -> RenewalPolicy | None:
         return next((v for v in self.versions if v.version == name), None)

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from libs.common.dated import Dated
 from libs.common.events import Interpretation, LinkScope, ReportKind
 
 
@@ -92,7 +93,7 @@ class ReportPolicy(_Rule):
         return any(kind in t.kinds or not t.codes.isdisjoint(found) for t in self.talk_first)
 
 
-class ReportPolicies:
+class ReportPolicies(Dated[ReportPolicy]):
     """All dated versions."""
 
     def __init__(
@@ -102,16 +103,4 @@ class ReportPolicies:
         adult_age: Callable[[date], int],
     ) -> None:
         more = {"zone": zone, "adult_age": adult_age}
-        versions = [ReportPolicy.model_validate({**f, **more}) for f in files]
-        self.versions = sorted(versions, key=lambda v: v.in_force_from)
-        for distinct in ({v.in_force_from for v in versions}, {v.version for v in versions}):
-            if not versions or len(distinct) != len(versions):
-                raise ValueError("every policy needs a version and a day of its own")
-
-    def at(self, now: datetime) -> ReportPolicy:
-        """The version in force at ``now``; before the first one's day, the first."""
-        in_force = self.versions[0]
-        for version in self.versions:
-            if version.in_force_from <= version.day(now):
-                in_force = version
-        return in_force
+        super().__init__([ReportPolicy.model_validate({**f, **more}) for f in files], zone)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from libs.common.dated import Dated
 from libs.common.decision import Answer, Decision, Refusal
 from libs.common.events import (
     Channel,
@@ -17,7 +18,7 @@ from libs.common.events import (
     Relationship,
 )
 from libs.common.events.base import Contact
-from services.notify.domain.channels import ChannelRule, Policies, Policy, Retry
+from services.notify.domain.channels import ChannelRule, Policy, Retry
 from services.notify.domain.delivering import CLAIM, ENDED, CallEnded, Claim, Verdict
 from services.notify.domain.delivery import Delivery
 from services.notify.domain.notification import Notification
@@ -45,14 +46,14 @@ def rule(default_address: str | None = None) -> ChannelRule:
     return ChannelRule(retry, claim=CLAIM_HOLDS, default_address=default_address)
 
 
-def policy(**changes: Any) -> Policies:
+def policy(**changes: Any) -> Dated[Policy]:
     given: dict[str, Any] = {
         "version": "1",
         "in_force_from": NOW.date(),
         "texts": texts(),
         "channels": {Channel.WEBHOOK: rule(), Channel.EMAIL: rule()},
     }
-    return Policies([Policy(**(given | changes))], ZoneInfo("Asia/Shanghai"))
+    return Dated([Policy(**(given | changes))], ZoneInfo("Asia/Shanghai"))
 
 
 def new_case(**changes: Any) -> Case:
