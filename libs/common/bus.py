@@ -396,16 +396,6 @@ async def broker_answers(bootstrap: str) -> bool:
     return True
 
 
-async def wait_for_broker(bootstrap: str, timeout: float) -> None:
-    """Until a broker answers. Raises ``BusError`` after ``timeout`` seconds."""
-    try:
-        async with asyncio.timeout(timeout):
-            while not await broker_answers(bootstrap):  # noqa: ASYNC110 - nobody can tell us
-                await asyncio.sleep(0.1)
-    except TimeoutError as error:
-        raise BusError("no broker answers") from error
-
-
 async def create_topics(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]:
     """Create the topics that don't exist yet; returns their names."""
     async with _admin(bootstrap) as admin:

@@ -42,8 +42,6 @@ class Known(BaseModel):
 #: What is forgotten is told once more, or a sender with ever new ids would fill the record.
 MOST_TOLD: Final = 2_000
 
-FIELDS: Final = frozenset(Known.model_fields)
-
 
 class Patient(Document):
     """One patient: in whose stream the facts are numbered, so that they leave in order."""

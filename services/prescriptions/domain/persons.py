@@ -72,14 +72,6 @@ def may_act(care: PatientCare, ids: frozenset[str], now: datetime, policy: Renew
     )
 
 
-def is_minor(care: PatientCare, now: datetime, policy: RenewalPolicy) -> bool:
-    """Whether a guardian has to act; of an unknown age see :func:`is_of_unknown_age`."""
-    if care.birth_date is None:
-        return False
-    today = policy.day(now)
-    return years(care.birth_date, today) < policy.adult_age(today)
-
-
 def is_of_unknown_age(care: PatientCare) -> bool:
     """Whether the patient's record has not arrived: then it might be a child who asks.
 

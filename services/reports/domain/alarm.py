@@ -24,7 +24,7 @@ CORRECTED: Final = "report.critical_corrected"
 WITHDRAWN: Final = "report.critical_withdrawn"
 
 
-def alarm(report: Report, policy: ReportPolicy, now: datetime) -> tuple[Report, list[Emit]]:
+def alarm(report: Report, policy: ReportPolicy) -> tuple[Report, list[Emit]]:
     """``report`` after a doctor was told of its danger value, final or not, if one is to be."""
     head, occurred = report.head, report.occurred_at
     known: Report = report.but(untold=False)

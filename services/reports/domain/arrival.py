@@ -98,7 +98,7 @@ def decide_content(input: Input, state: State, env: Env) -> Answer:
     )
     at = min(head.issued_at, env.now)
     after, no_longer = all_clear(after, policy, at)
-    after, to_doctor = alarm(after, policy, env.now)
+    after, to_doctor = alarm(after, policy)
     emits = (*no_longer, *to_doctor)
     decision = settled(before, after, state, env, at, more=(stored,), emits=emits)
     return replace(decision, note=UNTOLD) if after.untold else decision

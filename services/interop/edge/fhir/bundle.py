@@ -137,7 +137,7 @@ def read(raw: bytes, request: Request) -> Unit:
     if kind is Kind.MESSAGE:
         _message(unit, entries)
     else:
-        unit.entries = [_entry(n, e, len(entries)) for n, e in enumerate(entries)]
+        unit.entries = [_entry(n, e) for n, e in enumerate(entries)]
     return unit
 
 
@@ -176,7 +176,7 @@ def _message(unit: Unit, entries: list[dict[str, Any]]) -> None:
         raise Refused("Bundle.entry", Issue.REQUIRED, "a message begins with its MessageHeader")
 
 
-def _entry(n: int, entry: dict[str, Any], of: int) -> Entry:
+def _entry(n: int, entry: dict[str, Any]) -> Entry:
     place, request = f"Bundle.entry[{n}]", entry.get("request")
     if request is None:
         raise Refused(f"{place}.request", Issue.REQUIRED, "required in a transaction or batch")

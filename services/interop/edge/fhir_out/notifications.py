@@ -68,7 +68,7 @@ def notification(
     event that there is."""
     numbered = [(d, *_told(d)) for d in deliveries]
     events = [_event(d, event, resource) for d, event, resource in numbered]
-    entries = [_entry(d, event, resource, full=full) for d, event, resource in numbered]
+    entries = [_entry(resource, full=full) for *_, resource in numbered if resource is not None]
     status = status_of(subscription, kind, last, events)
     url = f"Subscription/{fhir_id(subscription.id)}/$status"
     first = {
@@ -83,7 +83,7 @@ def notification(
         "meta": {"profile": [f"{_PROFILES}backport-subscription-notification-r4"]},
         "type": "history",
         "timestamp": text_of(at),
-        "entry": [first, *(entry for entry in entries if entry is not None)],
+        "entry": [first, *entries],
     }
 
 
@@ -152,11 +152,7 @@ def _focus(event: Event, resource: Resource | None) -> Resource:
     }
 
 
-def _entry(
-    delivery: Delivery, event: Event, resource: Resource | None, *, full: bool
-) -> Resource | None:
-    if resource is None:
-        return None
+def _entry(resource: Resource, *, full: bool) -> Resource:
     entry: Resource = {
         "fullUrl": f"https://lianxin.example/fhir/{_local(resource)}",
         "request": {"method": "PUT", "url": _local(resource)},

@@ -47,10 +47,6 @@ class Value:
         found = self.separators.unescape(self.raw).strip()
         return None if found in ("", NULL) else found
 
-    @property
-    def is_null(self) -> bool:
-        return self.raw.strip() == NULL
-
 
 @dataclass(frozen=True, slots=True)
 class Segment:

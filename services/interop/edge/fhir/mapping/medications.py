@@ -112,7 +112,7 @@ def _issued(reading: Reading, resource: Resource, id: str, patient_id: str) -> P
             reading.same_patient(condition, patient_id, place)
             found.append(clinical.icd10(reading, condition.model.code, place))
     codes = tuple(dict.fromkeys(f[0] for f in found if f is not None))
-    quantity, days = _quantity(reading, resource), _days_supply(reading, resource)
+    quantity, days = _quantity(reading, resource), _days_supply(resource)
     return PrescriptionIssued(
         prescription_id=id,
         patient_id=patient_id,
@@ -253,7 +253,7 @@ def _usual(reading: Reading, resource: Resource) -> Quantity:
     return Quantity(value=defaults.quantity, unit=defaults.quantity_unit)
 
 
-def _days_supply(reading: Reading, resource: Resource) -> int | None:
+def _days_supply(resource: Resource) -> int | None:
     """expectedSupplyDuration, else the longest bound of the instructions; else ``None``."""
     model, place = resource.model, resource.at("dispenseRequest.expectedSupplyDuration")
     dispense = model.dispenseRequest

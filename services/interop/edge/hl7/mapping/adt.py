@@ -112,7 +112,7 @@ def admitted(reading: Reading) -> Mapped:
         encounter_id=encounter_id(reading, record.patient_id),
         patient_id=record.patient_id,
         department=reading.department(),
-        attending=attending(reading, pv1),
+        attending=attending(pv1),
         admitted_at=reading.moment(((pv1, 44), (evn, 6), (evn, 2), (header, 7))),
     )
     return replace(record, events=(*record.events, event))
@@ -154,7 +154,7 @@ def discharge_cancelled(reading: Reading) -> Mapped:
         discharge_event_id=UNKNOWN_DISCHARGE,
         cancelled_at=_happened(reading),
     )
-    return Mapped((event,), patient_id, cancels=stay)
+    return Mapped((event,), patient_id)
 
 
 def allergies(reading: Reading) -> Mapped:

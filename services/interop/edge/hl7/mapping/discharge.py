@@ -87,7 +87,7 @@ def _discharged(
         department=reading.need_department(),
         diagnoses=_first(reading, pv1, list(diagnoses(reading)), "diagnoses"),
         procedures=_first(reading, pv1, [p for _, p in procedures(reading)], "procedures"),
-        attending=attending(reading, pv1),
+        attending=attending(pv1),
         admitted_at=types.moment(pv1, 44, reading.zone),
         discharged_at=at,
         disposition=_disposition(reading, pv1, deceased=patient.deceased),

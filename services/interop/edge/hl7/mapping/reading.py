@@ -48,14 +48,11 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """What a message says. A ``DischargeCancelled`` names no discharge yet: its
-    ``discharge_event_id`` is ``"unknown"``, and ``cancels`` is the stay whose last
-    discharge the caller looks up and puts there."""
+    """What a message says."""
 
     events: tuple[Event, ...]
     patient_id: str
     notes: tuple[Note, ...] = ()
-    cancels: str | None = None
     #: Fields of the patient's record that stand in the message as empty: no change.
     left_out: frozenset[str] = frozenset()
     #: The appointment of an examination that the message is about.

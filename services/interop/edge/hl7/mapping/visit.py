@@ -49,7 +49,7 @@ def class_of(reading: Reading, pv1: Segment) -> VisitClass | None:
     return default
 
 
-def attending(reading: Reading, pv1: Segment) -> Attending | None:
+def attending(pv1: Segment) -> Attending | None:
     id = pv1.text(7)
     if id is None:
         return None
@@ -62,7 +62,7 @@ def completed(
 ) -> VisitCompleted:
     """That the patient was seen, at PV1's department by PV1's physician."""
     pv1 = reading.message.need("PV1")
-    physician = attending(reading, pv1)
+    physician = attending(pv1)
     return VisitCompleted(
         visit_id=encounter_id(reading, patient_id),
         patient_id=patient_id,
