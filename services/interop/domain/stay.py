@@ -17,6 +17,9 @@ from libs.common.events import DischargeCancelled, EncounterDischarged
 #: Clocks differ; a discharge may be dated a little after the message that cancels it.
 MARGIN: Final = timedelta(minutes=5)
 
+#: Stands in a ``DischargeCancelled`` until the stay's discharges have been looked up.
+UNKNOWN_DISCHARGE: Final = "unknown"
+
 StayEvent = EncounterDischarged | DischargeCancelled
 
 

@@ -27,6 +27,7 @@ from libs.common.events import (
     VisitClass,
     VisitCompleted,
 )
+from services.interop.domain.stay import UNKNOWN_DISCHARGE
 from services.interop.edge.fhir.mapping import clinical, people, visits
 from services.interop.edge.fhir.mapping.reading import Reading
 from services.interop.edge.fhir.references import Resource
@@ -38,8 +39,6 @@ _TAKEN_BACK: Final = frozenset({"cancelled", "entered-in-error"})
 _STATUSES: Final = _WITHIN | _TAKEN_BACK | {"planned", "finished", "unknown"}
 #: Participant.type (v3-ParticipationType), the responsible one first.
 _RESPONSIBLE: Final = ("ATND", "PPRF", "DIS", "ADM")
-#: Stands in a ``DischargeCancelled`` until the stay's discharges have been looked up.
-_UNKNOWN_DISCHARGE: Final = "unknown"
 #: What one event holds of each; the rest is noted.
 _MOST: Final = 64
 _MOST_GUARDIANS: Final = 16
@@ -68,7 +67,7 @@ def encounter(reading: Reading, resource: Resource) -> Iterator[Event]:
         yield DischargeCancelled(
             encounter_id=id,
             patient_id=patient_id,
-            discharge_event_id=_UNKNOWN_DISCHARGE,
+            discharge_event_id=UNKNOWN_DISCHARGE,
             cancelled_at=at,
         )
     if model.status in _TAKEN_BACK:

@@ -24,15 +24,13 @@ from libs.common.events import (
     PatientUpdated,
     VisitClass,
 )
+from services.interop.domain.stay import UNKNOWN_DISCHARGE
 from services.interop.edge.hl7.mapping import clinical, people
 from services.interop.edge.hl7.mapping.discharge import ended
 from services.interop.edge.hl7.mapping.reading import Mapped, Reading, as_id
 from services.interop.edge.hl7.mapping.visit import attending, class_of, encounter_id, visit_number
 from services.interop.edge.hl7.message import Segment, Value
 from services.interop.edge.hl7.refused import ErrorCode
-
-#: Stands in a ``DischargeCancelled`` until the stay's last discharge has been looked up.
-UNKNOWN_DISCHARGE: Final = "unknown"
 
 
 def _recorded(reading: Reading) -> datetime:
