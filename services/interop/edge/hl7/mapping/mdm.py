@@ -23,8 +23,8 @@ from libs.common.events import (
 )
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping import results
+from services.interop.edge.hl7.mapping.asked import code_of, orderer_of, the_patient
 from services.interop.edge.hl7.mapping.documents import embedded
-from services.interop.edge.hl7.mapping.oru import code_of, orderer_of, the_patient
 from services.interop.edge.hl7.mapping.reading import (
     Mapped,
     Reading,

@@ -19,7 +19,7 @@ from libs.common.events import (
 )
 from libs.common.events.exams import ExamFact
 from services.interop.edge.hl7 import types
-from services.interop.edge.hl7.mapping.oru import code_of, orderer_of, the_patient
+from services.interop.edge.hl7.mapping.asked import code_of, orderer_of, the_patient
 from services.interop.edge.hl7.mapping.reading import Distinct, Mapped, Reading, line, numbered
 from services.interop.edge.hl7.mapping.visit import visit_number
 from services.interop.edge.hl7.message import Group, Segment

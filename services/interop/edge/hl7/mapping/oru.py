@@ -5,7 +5,7 @@ The stricter of OBR-25 and OBX-11 holds (``edge/report_status.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from libs.common.events import (
@@ -18,13 +18,12 @@ from libs.common.events import (
 )
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping import results
+from services.interop.edge.hl7.mapping.asked import code_of, orderer_of, the_patient
 from services.interop.edge.hl7.mapping.documents import embedded
 from services.interop.edge.hl7.mapping.reading import (
     Distinct,
     Mapped,
     Reading,
-    as_code,
-    as_id,
     line,
     numbered,
 )
@@ -49,14 +48,6 @@ def reported(reading: Reading) -> Mapped:
     ids = Distinct()
     events = [_report(reading, group, patient_id, ids) for group in groups]
     return Mapped(tuple(e for e in events if e is not None), patient_id)
-
-
-def the_patient(reading: Reading) -> Segment:
-    """The one PID: order is kept by patient, so a message is about one."""
-    pids = reading.message.all("PID")
-    if len(pids) > 1:
-        raise pids[1].refused(0, ErrorCode.SEGMENT_SEQUENCE, "one patient in a message")
-    return reading.message.need("PID")
 
 
 def _report(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> Event | None:
@@ -130,16 +121,6 @@ def _report_id(reading: Reading, group: Group) -> str:
     return numbered(obr, number, obr.need(4), specimen, prefix=rule.id_prefix)
 
 
-def code_of(reading: Reading, obr: Segment) -> str:
-    """LOINC if the sender gives it, else its own."""
-    codings = list(types.codings(obr.value(4)))
-    if not codings:
-        raise obr.missing(4)
-    loinc = reading.profile.systems.loinc
-    best = next((c for c in codings if (c.system or "").upper() in loinc), codings[0])
-    return as_code(best.code, obr, 4)
-
-
 def _kind(reading: Reading, obr: Segment) -> ReportKind:
     code = obr.text(24)
     default = reading.profile.defaults.report_kind
@@ -150,16 +131,6 @@ def _kind(reading: Reading, obr: Segment) -> ReportKind:
         raise obr.missing(24)
     reading.note("defaulted", obr, 24, "no section: the profile's default")
     return default
-
-
-def orderer_of(reading: Reading, obr: Segment) -> str | None:
-    orc = reading.message.before(obr, "ORC", within="OBR")
-    places: Iterable[tuple[Segment | None, int]] = ((obr, 16), (orc, 12))
-    for segment, number in places:
-        id = segment.text(number) if segment is not None else None
-        if segment is not None and id is not None:
-            return as_id(id, segment, number)
-    return None
 
 
 TRIGGERS: Final[Mapping[str, Callable[[Reading], Mapped]]] = {"R01": reported}

@@ -18,8 +18,8 @@ from libs.common.events import (
 )
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping import supply
+from services.interop.edge.hl7.mapping.asked import the_patient
 from services.interop.edge.hl7.mapping.diagnoses import diagnoses
-from services.interop.edge.hl7.mapping.oru import the_patient
 from services.interop.edge.hl7.mapping.reading import (
     Distinct,
     Mapped,

@@ -21,8 +21,8 @@ from libs.common.events import (
 )
 from services.interop.domain.exam import Booking
 from services.interop.edge.hl7 import types
+from services.interop.edge.hl7.mapping.asked import the_patient
 from services.interop.edge.hl7.mapping.orders import known_service
-from services.interop.edge.hl7.mapping.oru import the_patient
 from services.interop.edge.hl7.mapping.reading import (
     AHEAD,
     Distinct,
