@@ -2,7 +2,7 @@
 
 The stricter holds: what calls itself final or corrected and has a line that is not final does
 not reach the patient as such; what has a line taken back is corrected; what has no other lines
-is withdrawn.
+is withdrawn. And is it too large to be told at all?
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from libs.common.events import ReportStatus
+from libs.common.events import Event, ReportStatus
 from services.interop.edge.hl7.profile import LineStatus
 
 #: What a report of this status is to its readers; absent: nothing yet.
@@ -36,7 +36,7 @@ SETTLED: Final = frozenset(
 WITHDRAWN: Final = frozenset({ReportStatus.CANCELLED, ReportStatus.ENTERED_IN_ERROR})
 
 #: Design: an event stays under 64 KiB, headers included.
-LARGEST: Final = 60_000
+_LARGEST: Final = 60_000
 
 
 def settled(told: ReportStatus, lines: Collection[LineStatus | None]) -> ReportStatus:
@@ -54,3 +54,7 @@ def settled(told: ReportStatus, lines: Collection[LineStatus | None]) -> ReportS
     if told in CORRECTED or not {LineStatus.CORRECTED, LineStatus.VOID}.intersection(lines):
         return told
     return ReportStatus.CORRECTED
+
+
+def is_too_large(report: Event) -> bool:
+    return len(report.model_dump_json().encode()) > _LARGEST

@@ -110,7 +110,7 @@ def report(reading: Reading, resource: Resource) -> Iterator[Event]:
         observations=_first(reading, resource, lines.told),
         conclusion=_conclusion(reading, resource, lines.words),
     )
-    if len(event.model_dump_json().encode()) > report_status.LARGEST:
+    if report_status.is_too_large(event):
         text = "the report is larger than an event may be"
         raise Refused(resource.place, Issue.TOO_LONG, text)
     yield event

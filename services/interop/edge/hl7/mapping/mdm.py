@@ -39,9 +39,9 @@ from services.interop.edge.hl7.profile import Availability, DocumentKind
 from services.interop.edge.hl7.refused import ErrorCode
 from services.interop.edge.report_status import (
     CORRECTED,
-    LARGEST,
     READY,
     WITHDRAWN,
+    is_too_large,
     settled,
 )
 
@@ -113,7 +113,7 @@ def _document(
         conclusion=conclusion,
         documents=documents,
     )
-    if len(event.model_dump_json().encode()) > LARGEST:
+    if is_too_large(event):
         raise txa.refused(0, ErrorCode.DATA_TYPE, "the report is larger than an event may be")
     return Mapped((*events, event), patient_id)
 

@@ -33,10 +33,10 @@ from services.interop.edge.hl7.profile import LineStatus
 from services.interop.edge.hl7.refused import ErrorCode
 from services.interop.edge.report_status import (
     CORRECTED,
-    LARGEST,
     READY,
     SETTLED,
     WITHDRAWN,
+    is_too_large,
     settled,
 )
 
@@ -84,7 +84,7 @@ def _report(reading: Reading, group: Group, patient_id: str, ids: Distinct) -> E
         conclusion=conclusion,
         documents=embedded(reading, found.documents, patient_id, department, orderer),
     )
-    if len(event.model_dump_json().encode()) > LARGEST:
+    if is_too_large(event):
         raise obr.refused(0, ErrorCode.DATA_TYPE, "the report is larger than an event may be")
     return event
 
