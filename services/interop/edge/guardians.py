@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, tzinfo
 
 from libs.common.events import Relationship
-from services.interop.edge.hl7.profile import Guardians
+from services.interop.edge.profile import Guardians
 
 
 @dataclass(frozen=True, slots=True)

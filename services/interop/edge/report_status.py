@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Final
 
 from libs.common.events import Event, ReportStatus
-from services.interop.edge.hl7.profile import LineStatus
+from services.interop.edge.profile import LineStatus
 
 #: What a report of this status is to its readers; absent: nothing yet.
 READY: Final = frozenset(

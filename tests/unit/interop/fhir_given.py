@@ -14,7 +14,7 @@ from services.interop.domain.receipt import Received
 from services.interop.edge.fhir import receive
 from services.interop.edge.fhir.bundle import Request
 from services.interop.edge.fhir.receive import Exchange
-from services.interop.edge.hl7.profile import Profile
+from services.interop.edge.profile import Profile
 from tests.unit.interop.hl7_given import ROOT, ZONE, adult_age, profile
 
 E = TypeVar("E", bound=Event)

@@ -13,8 +13,8 @@ from libs.common import yaml_files
 from libs.common.events import EncounterDischarged
 from services.interop.edge.hl7.mapping import Mapped, map_message
 from services.interop.edge.hl7.message import Message, parse
-from services.interop.edge.hl7.profile import Profile, layered
 from services.interop.edge.hl7.refused import Refused
+from services.interop.edge.profile import Profile, layered
 
 ROOT = Path(__file__).parents[3]
 CORPUS = ROOT / "tests/data/hl7"

@@ -15,7 +15,7 @@ from libs.common.events import (
     ProcedurePerformed,
     VerificationStatus,
 )
-from services.interop.edge.hl7.profile import Profile
+from services.interop.edge.profile import Profile
 from tests.unit.interop.hl7_given import EVN, codes, mapped, pid, profile, pv1, segment
 
 SINCE = datetime(2026, 11, 20, 1, 40, tzinfo=UTC)

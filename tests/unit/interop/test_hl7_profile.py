@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from libs.common.events import Disposition, Gender, Interpretation, ReportStatus
-from services.interop.edge.hl7.profile import LineStatus, Mode, Profile, layered
+from services.interop.edge.profile import LineStatus, Mode, Profile, layered
 from tests.unit.interop.hl7_given import DEFAULT, SAMPLE, profile, sample
 
 

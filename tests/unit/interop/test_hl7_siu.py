@@ -18,7 +18,7 @@ from libs.common.events import (
 )
 from services.interop.domain.exam import Booking
 from services.interop.edge.hl7.mapping import Mapped
-from services.interop.edge.hl7.profile import Profile
+from services.interop.edge.profile import Profile
 from tests.unit.interop.hl7_given import codes, mapped, pid, profile, pv1, segment
 
 SCHEDULED, CHANGED, CANCELLED = [ExamScheduled], [ExamRescheduled], [ExamCancelled]

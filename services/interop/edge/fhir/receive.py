@@ -26,7 +26,7 @@ from services.interop.edge.fhir.bundle import Kind, Request, Unit
 from services.interop.edge.fhir.mapping import Note, Reading, digest, map_resource, ordered
 from services.interop.edge.fhir.references import RELATED, Known, Resource
 from services.interop.edge.fhir.refused import Issue, Refused
-from services.interop.edge.hl7.profile import Profile
+from services.interop.edge.profile import Profile
 
 log = structlog.get_logger()
 

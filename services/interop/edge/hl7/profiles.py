@@ -10,8 +10,8 @@ import yaml
 from pydantic import ValidationError
 
 from libs.common import yaml_files
-from services.interop.edge.hl7.profile import Profile, layered
 from services.interop.edge.hl7.receive import Senders
+from services.interop.edge.profile import Profile, layered
 
 DEFAULT = "default.yaml"
 

@@ -17,8 +17,8 @@ from services.interop.edge.cuts import cut, kept
 from services.interop.edge.hl7.ack import Outcome
 from services.interop.edge.hl7.mapping import map_message
 from services.interop.edge.hl7.message import Message, parse
-from services.interop.edge.hl7.profile import Mode, Profile
 from services.interop.edge.hl7.refused import ErrorCode, Refused
+from services.interop.edge.profile import Mode, Profile
 
 log = structlog.get_logger()
 

@@ -25,7 +25,7 @@ from services.interop.edge.fhir.mapping import visits
 from services.interop.edge.fhir.mapping.reading import Reading, words_of
 from services.interop.edge.fhir.references import Resource
 from services.interop.edge.fhir.refused import Issue, Refused
-from services.interop.edge.hl7.profile import Identifier, OnUnknown
+from services.interop.edge.profile import Identifier, OnUnknown
 
 S = TypeVar("S", bound=StrEnum)
 

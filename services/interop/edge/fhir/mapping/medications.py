@@ -23,7 +23,7 @@ from services.interop.edge.fhir.mapping import clinical, visits
 from services.interop.edge.fhir.mapping.reading import Reading, words_of
 from services.interop.edge.fhir.references import Resource
 from services.interop.edge.fhir.refused import Issue, Refused
-from services.interop.edge.hl7.profile import OnUnknown
+from services.interop.edge.profile import OnUnknown
 
 #: MedicationRequest.status -> whether it was issued, and whether it is stopped.
 STATUSES: Final[dict[str, tuple[bool, bool]]] = {

@@ -19,7 +19,7 @@ from services.interop.edge import naming
 from services.interop.edge.fhir.references import AHEAD, Known, Resource
 from services.interop.edge.fhir.refused import Issue, Refused
 from services.interop.edge.guardians import GuardianRule
-from services.interop.edge.hl7.profile import (
+from services.interop.edge.profile import (
     DepartmentOf,
     Identifier,
     OnUnknown,

@@ -29,8 +29,8 @@ from services.interop.edge.fhir.mapping import visits
 from services.interop.edge.fhir.mapping.reading import Reading, words_of
 from services.interop.edge.fhir.references import Resource
 from services.interop.edge.fhir.refused import Issue, Refused
-from services.interop.edge.hl7.profile import LineStatus
 from services.interop.edge.naming import line
+from services.interop.edge.profile import LineStatus
 
 #: Observation.status -> what it makes of a line.
 LINES: Final[dict[str, LineStatus]] = {

@@ -14,8 +14,8 @@ from services.interop.edge.cuts import Piece
 from services.interop.edge.hl7.mapping import adt, mdm, orders, oru, rde, siu
 from services.interop.edge.hl7.mapping.reading import Mapped, Note, Reading, shown
 from services.interop.edge.hl7.message import Message
-from services.interop.edge.hl7.profile import Profile
 from services.interop.edge.hl7.refused import ErrorCode, Refused
+from services.interop.edge.profile import Profile
 
 __all__ = ["Mapped", "Note", "map_message"]
 

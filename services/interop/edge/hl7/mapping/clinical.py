@@ -24,7 +24,7 @@ from services.interop.edge.hl7.mapping.diagnoses import icd10
 from services.interop.edge.hl7.mapping.reading import Reading, as_code, as_id, derived_id, line
 from services.interop.edge.hl7.mapping.visit import visit_number
 from services.interop.edge.hl7.message import Segment
-from services.interop.edge.hl7.profile import AllergyStanding
+from services.interop.edge.profile import AllergyStanding
 
 #: DG1-21 and IAM-6 (tables 0206, 0323).
 _DELETED: Final = "D"

@@ -9,9 +9,9 @@ from libs.common.events import Diagnosis, DiagnosisUse
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping.reading import Reading, line
 from services.interop.edge.hl7.message import Segment
-from services.interop.edge.hl7.profile import OnUnknown
 from services.interop.edge.hl7.refused import ErrorCode
 from services.interop.edge.naming import as_icd10
+from services.interop.edge.profile import OnUnknown
 
 
 def diagnoses(reading: Reading) -> Iterator[Diagnosis]:

@@ -35,8 +35,8 @@ from services.interop.edge.hl7.mapping.reading import (
 )
 from services.interop.edge.hl7.mapping.visit import visit_number
 from services.interop.edge.hl7.message import Group, Segment
-from services.interop.edge.hl7.profile import Availability, DocumentKind
 from services.interop.edge.hl7.refused import ErrorCode
+from services.interop.edge.profile import Availability, DocumentKind
 from services.interop.edge.report_status import (
     CORRECTED,
     READY,

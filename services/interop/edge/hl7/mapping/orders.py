@@ -23,7 +23,7 @@ from services.interop.edge.hl7.mapping.asked import code_of, orderer_of, the_pat
 from services.interop.edge.hl7.mapping.reading import Distinct, Mapped, Reading, line, numbered
 from services.interop.edge.hl7.mapping.visit import visit_number
 from services.interop.edge.hl7.message import Group, Segment
-from services.interop.edge.hl7.profile import ExamControl, ExamOf
+from services.interop.edge.profile import ExamControl, ExamOf
 
 _CANCELLED: Final = ExamControl.CANCELLED
 #: What else is ordered: medicines, diets, supplies, blood.

@@ -31,8 +31,8 @@ from services.interop.edge.hl7.mapping.reading import (
     shown,
 )
 from services.interop.edge.hl7.message import Group, Segment
-from services.interop.edge.hl7.profile import OnUnknown, OrderControl
 from services.interop.edge.hl7.refused import ErrorCode
+from services.interop.edge.profile import OnUnknown, OrderControl
 
 _MOST_DIAGNOSES: Final = 16
 #: ORC-1 of an order that is no longer what it was. What it was, the message does not say.

@@ -19,9 +19,9 @@ from services.interop.edge import naming
 from services.interop.edge.cuts import Piece
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.message import Message, Segment, Value
-from services.interop.edge.hl7.profile import DepartmentOf, Identifier, OnUnknown, Profile, Table
 from services.interop.edge.hl7.refused import ErrorCode, Refused
 from services.interop.edge.naming import is_identity_number, line, shown
+from services.interop.edge.profile import DepartmentOf, Identifier, OnUnknown, Profile, Table
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from libs.common.events import Interpretation, Observation, ReferenceRange, Repo
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping.reading import Reading, as_code, line
 from services.interop.edge.hl7.message import Group, Segment, Value
-from services.interop.edge.hl7.profile import LineStatus
+from services.interop.edge.profile import LineStatus
 
 #: Kinds whose texts are the finding itself, not values.
 NARRATIVE: Final = frozenset(

@@ -35,7 +35,7 @@ from services.interop.edge.hl7.mapping.reading import (
 from services.interop.edge.hl7.mapping.supply import DAYS
 from services.interop.edge.hl7.mapping.visit import class_of, completed, visit_number
 from services.interop.edge.hl7.message import Segment
-from services.interop.edge.hl7.profile import Appointment, FillerStatus
+from services.interop.edge.profile import Appointment, FillerStatus
 
 #: Before an appointment's own number, which is counted apart from orders'.
 _PREFIX: Final = "appointment:"

@@ -1,4 +1,4 @@
-"""What does one sender mean by its codes and identifiers?
+"""What does one sender, of HL7 or FHIR, mean by its codes and identifiers?
 
 The shape of ``policies/senders/*.yaml``. HL7's own tables stand in ``default.yaml``; a site's
 file holds only what differs and is laid over it (:func:`layered`). A code that no table knows
