@@ -1,4 +1,4 @@
-"""Interop as a process of its own, with a database of its own, as its senders meet it."""
+"""Interop in the test's own loop, or as a process of its own, as its senders meet it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from typing import Any
 
 import pytest
 
+from libs.common import logs
 from libs.common.devstack.child import Child
+from libs.common.devstack.places import free_ports
 from libs.common.devstack.stack import Stack
 from libs.common.mongo import Database, Row
+from services.interop.main import SPEC
+from tests.support.running import Running, running
 
 HOSPITAL = "h1"  # every process has a database of its own
 
@@ -47,6 +51,17 @@ class Process:
 
     async def rows(self, collection: str) -> list[Row]:
         return await self.database.find_rows(self.database.raw(collection), {"hospital": HOSPITAL})
+
+
+@pytest.fixture
+async def interop(stack: Stack) -> AsyncIterator[Running]:
+    """With a port for HL7, and a hospital of its own."""
+    logs.configure("interop", level="WARNING")
+    hospital, (port,) = f"h{uuid.uuid4().hex[:8]}", free_ports(1)
+    settings = {"interop_hospital": hospital, "mllp_port": port, "mllp_host": "127.0.0.1"}
+    async with running(stack, SPEC, **settings) as service:
+        service.hospital = hospital
+        yield service
 
 
 Start = Callable[..., AbstractAsyncContextManager[Process]]

@@ -1,8 +1,12 @@
-"""What the tests on interop's port send."""
+"""What the tests on interop's port send, and by what."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+
+from libs.common.devstack.mllp import Sender
+from services.interop.settings import Settings
+from tests.support.running import Running
 
 
 def discharge(id: str, *, patient: str = "", more: bytes = b"") -> bytes:
@@ -16,3 +20,10 @@ def discharge(id: str, *, patient: str = "", more: bytes = b"") -> bytes:
         "DG1|1||I63.900x001^脑梗死^ICD10|||F",
     )
     return "".join(f"{s}\r" for s in segments).encode() + more
+
+
+def sender(service: Running) -> Sender:
+    """A connection to the port of ``service``."""
+    settings = service.runtime.settings
+    assert isinstance(settings, Settings)
+    return Sender(settings.mllp_port)

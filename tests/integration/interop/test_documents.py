@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import os
-import uuid
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from hashlib import sha256
 
 import pytest
 
-from libs.common import logs
 from libs.common.blobs import StoredBlobs
-from libs.common.devstack.mllp import Sender
-from libs.common.devstack.places import free_ports
-from libs.common.devstack.stack import Stack
 from libs.common.events import ReportReady
 from libs.common.mongo import Unavailable
 from services.interop.edge.cuts import joined
-from services.interop.main import SPEC
 from services.interop.store import BODIES, RECEIPTS, Store
-from tests.support.running import Running, running
+from tests.integration.interop.given import sender
+from tests.support.running import Running
 
 SCAN = b"%PDF-1.7" + os.urandom(30 * 1024 * 1024)
-
-
-@pytest.fixture
-async def interop(stack: Stack) -> AsyncIterator[Running]:
-    logs.configure("interop", level="WARNING")
-    hospital, (port,) = f"h{uuid.uuid4().hex[:8]}", free_ports(1)
-    settings = {"interop_hospital": hospital, "mllp_port": port, "mllp_host": "127.0.0.1"}
-    async with running(stack, SPEC, **settings) as service:
-        service.hospital = hospital
-        yield service
-
-
-def sender(service: Running) -> Sender:
-    return Sender(service.runtime.settings.mllp_port)  # type: ignore[attr-defined]
 
 
 def message(content: bytes, *, patient: str = "100^^^^MR") -> bytes:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +10,6 @@ import pytest
 
 from libs.common import logs
 from libs.common.decision import Answer, Env, Input, State
-from libs.common.devstack.mllp import Sender
 from libs.common.devstack.places import free_ports
 from libs.common.devstack.stack import Stack
 from libs.common.events import (
@@ -29,23 +26,10 @@ from libs.common.events import (
 from services.interop.edge.hl7.receive import Senders
 from services.interop.handlers import RECEIVE
 from services.interop.main import SPEC
+from tests.integration.interop.given import sender
 from tests.support.running import Running, running
 
 CORPUS = Path(__file__).parents[2] / "data" / "hl7"
-
-
-@pytest.fixture
-async def interop(stack: Stack) -> AsyncIterator[Running]:
-    logs.configure("interop", level="WARNING")
-    hospital, (port,) = f"h{uuid.uuid4().hex[:8]}", free_ports(1)
-    settings = {"interop_hospital": hospital, "mllp_port": port, "mllp_host": "127.0.0.1"}
-    async with running(stack, SPEC, **settings) as service:
-        service.hospital = hospital
-        yield service
-
-
-def sender(service: Running) -> Sender:
-    return Sender(service.runtime.settings.mllp_port)  # type: ignore[attr-defined]
 
 
 def message(name: str) -> bytes:
