@@ -24,6 +24,7 @@ from libs.common.events import (
     Wording,
 )
 from libs.common.events.base import Code, Id, Prose, Word
+from libs.common.years import birthday, years
 
 #: The rank of a programme that no diagnosis led to: behind every diagnosis.
 NO_DIAGNOSIS = 10_000
@@ -171,7 +172,7 @@ class Policy(Rule):
 
     def is_child(self, birth_date: date, at: datetime) -> bool:
         day = self.day(at)
-        return age(birth_date, day) < self.adult_age(day)
+        return years(birth_date, day) < self.adult_age(day)
 
     def adult_from(self, birth_date: date, at: datetime) -> datetime | None:
         """When who is a child at ``at`` comes of age, by the figure of that day; None for
@@ -212,21 +213,6 @@ def _at(programmes: Iterable[Programme], hospital: str, day: date) -> Iterable[P
     return (p for p in programmes if p.hospital in (None, hospital) and p.valid_on(day))
 
 
-def age(birth_date: date, day: date) -> int:
-    """Completed years on ``day``. Who was born on 29 February ages on 1 March in other years."""
-    before_birthday = (day.month, day.day) < (birth_date.month, birth_date.day)
-    return day.year - birth_date.year - before_birthday
-
-
-def birthday(birth_date: date, years: int) -> date:
-    """The day on which somebody is so many years old, as :func:`age` counts."""
-    year = min(birth_date.year + years, date.max.year)
-    try:
-        return birth_date.replace(year=year)
-    except ValueError:
-        return date(year, 3, 1)
-
-
 def choose(policy: Policy, hospital: str, discharge: EncounterDischarged) -> Programme | None:
     """The programme for this discharge: of those of its department that are valid on the
     day and match diagnoses, procedures and age, the first by
@@ -242,14 +228,14 @@ def choose(policy: Policy, hospital: str, discharge: EncounterDischarged) -> Pro
     """
     day = policy.day(discharge.discharged_at)
     # Slips of the pen: born after the discharge, or in the year 1850.
-    years = min(max(age(discharge.patient.birth_date, day), 0), OLDEST)
+    age = min(max(years(discharge.patient.birth_date, day), 0), OLDEST)
     diagnoses = _ranked(discharge.diagnoses)
     procedures = [_plain(p.code) for p in discharge.procedures]
     found: list[tuple[tuple[int, int, int, int, str], Programme]] = []
     default = None
     for p in _at(policy.by_department.get(discharge.department.code, ()), hospital, day):
         m = p.match
-        if not m.min_age <= years <= m.max_age:
+        if not m.min_age <= age <= m.max_age:
             continue
         if p.default:
             default = p

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, tzinfo
 
 from libs.common.events import Relationship
+from libs.common.years import birthday, years
 from services.interop.edge.profile import Guardians
 
 
@@ -23,7 +24,7 @@ class GuardianRule:
         """Whether the patient is a child is asked for the moment ``at`` that the message is
         about and for now: it may be an old one."""
         days = [moment.astimezone(self.zone).date() for moment in (at, self.now)]
-        is_adult = any(_age(born, day) >= self.adult_age(day) for day in days)
+        is_adult = any(years(born, day) >= self.adult_age(day) for day in days)
         return self.rule.of_adult if is_adult else self.rule.of_child
 
     def until(
@@ -33,20 +34,7 @@ class GuardianRule:
         which on only those act who may for an adult."""
         told = [end for end in ends if end is not None]
         if relationship not in self.rule.of_adult:
-            years = self.adult_age(self.now.astimezone(self.zone).date())
-            midnight = datetime.combine(_birthday(born, years), time(), self.zone)
+            adult = self.adult_age(self.now.astimezone(self.zone).date())
+            midnight = datetime.combine(birthday(born, adult), time(), self.zone)
             told.append(midnight.astimezone(UTC))
         return min(told, default=None)
-
-
-def _birthday(born: date, years: int) -> date:
-    """The day on which somebody is so many years old, as :func:`_age` counts."""
-    year = min(born.year + years, date.max.year - 1)  # in any zone there is such a day
-    try:
-        return born.replace(year=year)
-    except ValueError:
-        return date(year, 3, 1)
-
-
-def _age(born: date, today: date) -> int:
-    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))

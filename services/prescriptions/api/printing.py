@@ -31,9 +31,9 @@ from reportlab.platypus import (
 )
 
 from libs.common.http.words import Language, Text
+from libs.common.years import years
 from services.prescriptions.domain.documents import Signature, SignedForm
 from services.prescriptions.domain.form import PrescriptionForm
-from services.prescriptions.domain.persons import years
 from services.prescriptions.domain.policy import RenewalPolicy
 
 #: One of the fonts that readers bring for Chinese; see ADR 0016.

@@ -105,10 +105,6 @@ def with_record(
     return recorded
 
 
-def years(born: date, on: date) -> int:
-    return on.year - born.year - ((on.month, on.day) < (born.month, born.day))
-
-
 def with_link(care: PatientCare, link: Link) -> PatientCare | None:
     """``care`` with ``link`` in place of an older one of its origin; None if it is stale."""
     others = []

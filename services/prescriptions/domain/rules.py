@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
+from libs.common.years import years
 from services.prescriptions.domain.documents import Reason
 from services.prescriptions.domain.facts import Facts, Outcome, Verdict
 from services.prescriptions.domain.parameters import (
@@ -30,7 +31,6 @@ from services.prescriptions.domain.parameters import (
     Validity,
     Window,
 )
-from services.prescriptions.domain.persons import years
 from services.prescriptions.domain.policy import RenewalPolicy
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.dated import Dated
 from libs.common.events import Interpretation, LinkScope, ReportKind
+from libs.common.years import years
 
 
 class _Rule(BaseModel):
@@ -68,9 +69,7 @@ class ReportPolicy(_Rule):
 
     def is_adult(self, birth_date: date, at: datetime) -> bool:
         today = self.day(at)
-        had_birthday = (today.month, today.day) >= (birth_date.month, birth_date.day)
-        age = today.year - birth_date.year - (0 if had_birthday else 1)
-        return age >= self.adult_age(today)
+        return years(birth_date, today) >= self.adult_age(today)
 
     def told_until(self, occurred: datetime) -> datetime:
         """When telling people of something that happened at ``occurred`` is over."""

@@ -8,9 +8,9 @@ from itertools import permutations
 import pytest
 
 from libs.common.events import Event, InvitationIssued, LinkScope, MemberJoined, MemberLeft
+from libs.common.years import birthday, years
 from services.enrollment.domain.invitation import Invitation, InvitationStatus
 from services.enrollment.domain.patient import Patient
-from services.enrollment.domain.programme import age, birthday
 from services.enrollment.domain.staff import StaffTask, TaskReason
 from tests.support.rules import Case
 from tests.unit.enrollment.given import (
@@ -152,7 +152,7 @@ def test_a_link_that_the_hospital_tells_ends_when_it_says() -> None:
 @pytest.mark.parametrize("born", [date(2008, 2, 29), date(2008, 2, 28), date(9999, 12, 31)])
 def test_a_birthday_is_the_first_day_of_a_new_age(born: date) -> None:
     day = birthday(born, 17)
-    assert day == date.max or (age(born, day), age(born, day - DAY)) == (17, 16)
+    assert day == date.max or (years(born, day), years(born, day - DAY)) == (17, 16)
 
 
 def test_an_adult_comes_of_no_age() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from libs.common.events import Diagnosis, DiagnosisUse, EncounterDischarged
-from services.enrollment.domain.programme import Match, Policy, age, choose
+from libs.common.years import years
+from services.enrollment.domain.programme import Match, Policy, choose
 from services.enrollment.policy import PolicyError, load_policy
 from services.enrollment.settings import Settings
 from tests.unit.enrollment.given import NOW, STROKE, consent_text, discharged, policy, programme
@@ -112,7 +113,7 @@ def test_a_programme_of_another_hospital_does_not_match() -> None:
 
 
 @pytest.mark.parametrize(
-    ("birth", "day", "years"),
+    ("birth", "day", "age"),
     [
         (date(2008, 11, 18), date(2026, 11, 17), 17),
         (date(2008, 11, 18), date(2026, 11, 18), 18),
@@ -121,14 +122,14 @@ def test_a_programme_of_another_hospital_does_not_match() -> None:
         (date(2026, 11, 18), date(2026, 11, 18), 0),
     ],
 )
-def test_age_is_in_completed_years(birth: date, day: date, years: int) -> None:
-    assert age(birth, day) == years
+def test_age_is_in_completed_years(birth: date, day: date, age: int) -> None:
+    assert years(birth, day) == age
 
 
 @given(st.dates(min_value=date(1850, 1, 1), max_value=date(2026, 1, 1)), st.integers(0, 60_000))
 def test_nobody_grows_younger(birth: date, days: int) -> None:
     day = birth + timedelta(days=days)
-    assert age(birth, day) <= age(birth, day + timedelta(days=1))
+    assert years(birth, day) <= years(birth, day + timedelta(days=1))
 
 
 # -- policy files -----------------------------------------------------------------------
