@@ -34,7 +34,7 @@ clean: ## Remove all data of the platform on this machine (.data)
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .PHONY: test check fmt lint types imports contracts
-test: check-static ## All checks and all tests on real parts (some 16 minutes on 2 cores)
+test: check-static ## All checks and all tests on real parts (some 30 minutes on 2 cores)
 	$(PY) -m pytest tests/unit tests/contract tests/integration tests/e2e tests/failure $(ARGS)
 
 check: check-static ## The fast part: lint, types, contracts, tests without the stack
@@ -78,8 +78,25 @@ test-e2e: setup ## The journeys through all services
 test-failure: setup ## The same while parts are killed and fed with garbage
 	$(PY) -m pytest tests/failure $(ARGS)
 
+.PHONY: test-deploy test-containers
+test-deploy: ## What deploy/ says: manifests, alerts, dashboards (needs Prometheus installed)
+	@scripts/bootstrap deploy
+	$(PY) -m pytest tests/deploy $(ARGS)
+
+test-containers: ## Images built and run, the manifests played (needs podman, and root)
+	@scripts/bootstrap deploy
+	$(PY) -m pytest tests/containers $(ARGS)
+
 soak: setup ## The long ones: full kill matrix, long fuzzing (hours)
 	$(PY) -m pytest tests -m soak $(ARGS)
+
+.PHONY: images sbom
+sbom: ## What is in each image that others wrote, as CycloneDX files into DIR=… (.data/sbom): [VERSION=…]
+	@scripts/bootstrap deploy
+	@$(PY) -m scripts.sbom "$(or $(DIR),.data/sbom)" $(VERSION)
+
+images: ## Build lianxin/<service>:VERSION by docker or podman: [VERSION=…] [PREFIX=…] [SERVICE=…]
+	@VERSION="$(VERSION)" PREFIX="$(PREFIX)" python3 -m scripts.images $(SERVICE)
 
 .PHONY: docs
 docs: setup ## The contracts as one page, into DIR=… (.data/docs)
@@ -103,11 +120,25 @@ fuzz: setup ## Search for bytes that break a reader of HL7 v2: SECONDS=60 for ea
 interop-report: setup ## What becomes of messages: DIR=… (its *.hl7 and FHIR *.json, through the real ports)
 	$(PY) -m scripts.interop_report $(if $(DIR),"$(DIR)")
 
+.PHONY: renewal-report
+renewal-report: setup ## How many prescriptions could be renewed online: DIR=… (its FHIR *.json)
+	@$(PY) -m scripts.renewal_report $(if $(DIR),"$(DIR)")
+
+# What looks into the database finds that of `make run`, unless MONGO_URL names another.
+STORED = if [ -z "$$MONGO_URL" ]; then \
+	  export MONGO_URL="mongodb://127.0.0.1:$${MONGO_PORT:-27017}/?replicaSet=secantus"; \
+	  keys="$${DATA_DIR:-.data}/cipher-keys"; \
+	  if [ -d "$$keys" ]; then export CIPHER_KEYS_DIR="$$keys"; fi; fi;
+
 .PHONY: policy-replay
 policy-replay: setup ## Which past renewals other rules would answer otherwise: FROM=… POLICY=… [HOSPITAL=…]
 	@test -n "$(FROM)" -a -n "$(POLICY)" || \
 	  { echo 'Say since when and by which rules: make policy-replay FROM=2026-01-01 POLICY=…' >&2; exit 1; }
-	$(PY) -m scripts.policy_replay --from "$(FROM)" --policy "$(POLICY)" $(if $(HOSPITAL),--hospital "$(HOSPITAL)")
+	@$(PY) -m lianxin policy replay --from "$(FROM)" --policy "$(POLICY)" $(if $(HOSPITAL),--hospital "$(HOSPITAL)")
+
+.PHONY: history-check
+history-check: setup ## Which stored renewals the rules can't have made, if any: [HOSPITAL=…]
+	@$(STORED) $(PY) -m scripts.history_check $(if $(HOSPITAL),--hospital "$(HOSPITAL)")
 
 .PHONY: bench lock
 bench: ## Benchmarks; the figures go to docs/performance.md

@@ -3,7 +3,10 @@
 ``cost``: CPU for each event, case by case (bench/cases.py). ``latency``: what a hop adds to
 the raw loop (bench/latency.py). ``push``: from a report to its push (bench/push.py).
 ``http``: the group commit against a transaction each (bench/http_commands.py). ``mllp``: HL7 v2
-from its frame to its acknowledgement (bench/mllp.py).
+from its frame to its acknowledgement (bench/mllp.py). ``renewals``: from the asking to both
+signatures (bench/renewals.py). ``lists``: work lists with many renewals stored
+(bench/work_lists.py). ``footprint``: what an event of a
+hospital costs in all services and stores (bench/footprint.py).
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from typing import Any
 
 import uvloop
 
-from bench import http_commands, latency, mllp, push
+from bench import footprint, http_commands, latency, mllp, push, renewals, work_lists
 from bench.cases import CASES, TOPICS
 from bench.rounds import Goal, rotated, table
 from bench.world import prefill
@@ -36,6 +39,9 @@ TIMED: Mapping[str, Callable[[Stack, int], Coroutine[Any, Any, None]]] = {
     "push": push.measure,
     "http": http_commands.compare,
     "mllp": mllp.compare,
+    "renewals": renewals.compare,
+    "lists": work_lists.compare,
+    "footprint": footprint.measure,
 }
 PARTS = ("cost", *TIMED)
 #: Set anew after the first runs on Apache Kafka; docs/performance.md says why.

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import uvloop
 
-from bench.ours import ours
+from bench.ours import ours, ours_sealed
 from bench.raw import pydantic_only, raw, raw_with_bulk_write
 from bench.world import EVENTS, World
 from libs.common import logs
@@ -48,6 +48,7 @@ CASES = {
     "raw": Case(raw),
     "raw-bulk-write": Case(raw_with_bulk_write),
     "ours": Case(ours),
+    "ours-sealed": Case(ours_sealed),
     "ours-traced-10": Case(ours, "bench.sampled10", traced=True),
     "ours-traced-100": Case(ours, "bench.sampled100", traced=True),
     "faststream-batch": Case(_faststream_batch),

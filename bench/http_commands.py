@@ -2,19 +2,18 @@
 
 So many connections post one command after the other, each about a document of its own, to
 a server that is a process of its own: once with the group commit, once with a transaction
-for each command. The client writes requests and reads answers as bytes, so that it costs
-little beside the server.
+for each command.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import statistics
 import sys
 import time
 
+from bench.connection import Connection
 from bench.latency import quantile
 from libs.common.devstack.stack import Stack
 
@@ -25,37 +24,20 @@ WARM = 2.0
 AIM = 2.0
 
 
-async def _post(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str, name: str, n: int
-) -> None:
-    body = json.dumps({"name": name, "n": n}).encode()
-    head = (
-        "POST /v1/ticks HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
-        f"Authorization: {token}\r\nIdempotency-Key: {name}-{n}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    writer.write(head.encode() + body)
-    answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = int(answer.split(b"content-length:")[1].split(b"\r\n")[0])
-    text = await reader.readexactly(length)
-    if not answer.startswith(b"http/1.1 200"):
-        raise RuntimeError(f"{answer.decode()}{text.decode()}")
-
-
 async def _load(port: int, token: str, seconds: float) -> tuple[float, list[float]]:
     """Commands a second after the warm-up, and how many ms each took."""
     begin = time.perf_counter() + WARM
     took: list[float] = []
 
     async def one(name: str) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        n = 0
+        connection, n = await Connection.to(port), 0
         while (sent := time.perf_counter()) < begin + seconds:
             n += 1
-            await _post(reader, writer, token, name, n)
+            body, key = {"name": name, "n": n}, f"{name}-{n}"
+            await connection.call("POST", "/v1/ticks", token, body, Idempotency_Key=key)
             if sent >= begin:
-                took.append((time.perf_counter() - sent) * 1e3)
-        writer.close()
+                took.append(connection.took)
+        connection.close()
 
     await asyncio.gather(*(one(f"person{i}") for i in range(CONNECTIONS)))
     return len(took) / seconds, took

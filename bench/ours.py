@@ -7,20 +7,33 @@ the services are made of, and with telemetry as the services have it.
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prometheus_client import Counter
 
 from bench.world import World
 from libs.common import metrics, telemetry
+from libs.common.cipher import Cipher
+from libs.common.envelope import ACTIVE, Envelope, KeyFolder, key_file, new_key
 from libs.common.mongo import Database
 from tests.support.toy import Replica
 
 
-async def ours(world: World) -> None:
+async def ours_sealed(world: World) -> None:
+    """The same with a cipher: the outbox and what is personal in the state are sealed."""
+    with TemporaryDirectory() as folder:
+        keys = Path(folder)
+        key_file(keys, "bench").write_bytes(new_key())
+        (keys / ACTIVE).write_text("bench")
+        await ours(world, Envelope(KeyFolder(keys)))
+
+
+async def ours(world: World, cipher: Cipher | None = None) -> None:
     toy, meter = world.toy, world.meter
     lost_before = _count(metrics.SPANS_LOST)  # by somebody else in this process
     traces = telemetry.setup("bench", endpoint=world.otlp)
-    database = Database(toy.mongo_url, toy.name, spans=traces.mongo)
+    database = Database(toy.mongo_url, toy.name, spans=traces.mongo, cipher=cipher)
 
     replica = Replica(
         toy,

@@ -22,6 +22,7 @@ from libs.common.cloudevents import Record as EncodedEvent
 from libs.common.decision import derived_id
 from libs.common.events import Event
 from libs.common.migrate import migrate
+from libs.common.replays import replay_topic
 from tests.support.toy import SPEC, Tallied, Ticked, Toy
 
 #: Records in a batch. The topic is filled in batches of as many, so every poll brings 500.
@@ -178,7 +179,8 @@ class World:
         self.types: dict[str, type[Event]] = {Ticked.TYPE: self.toy.ticked}
 
     async def prepare(self) -> None:
-        await create_topics(self.bootstrap, [TopicSpec(self.topic_out, 1, 1, {})])
+        names = (self.topic_out, replay_topic(self.toy.name))
+        await create_topics(self.bootstrap, [TopicSpec(name, 1, 1, {}) for name in names])
         await migrate(self.toy.database, [SPEC])
 
     @property

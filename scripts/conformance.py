@@ -11,21 +11,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from aiokafka.helpers import create_ssl_context
+from pydantic import ValidationError
 
+from libs.common.broker import KafkaSettings
 from libs.common.bus import Record, Unreadable
+from libs.common.topic_registry import Topic
 from scripts.contracts import CONTRACTS
 from scripts.findings import Finding, Inspector, report
-from scripts.published import Topic
 from scripts.published import read as contracts_in
 
 WRONG, NOTHING = 1, 2
@@ -35,21 +36,14 @@ class Nothing(Exception):
     """There is nothing to judge. Its text is one sentence with the remedy."""
 
 
-def connection(environ: Mapping[str, str]) -> dict[str, Any]:
-    """How the broker wants to be spoken to: plainly, unless a variable says otherwise."""
-    protocol = environ.get("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT")
-    found: dict[str, Any] = {"security_protocol": protocol}
-    if "SSL" in protocol:
-        found["ssl_context"] = create_ssl_context(
-            cafile=environ.get("KAFKA_CA"),
-            certfile=environ.get("KAFKA_CERT"),
-            keyfile=environ.get("KAFKA_KEY"),
-        )
-    if "SASL" in protocol:
-        found["sasl_mechanism"] = environ.get("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512")
-        found["sasl_plain_username"] = environ.get("KAFKA_USERNAME")
-        found["sasl_plain_password"] = environ.get("KAFKA_PASSWORD")
-    return found
+def connection(bootstrap: str) -> dict[str, Any]:
+    """How a client reaches the broker: plainly, unless a variable says otherwise."""
+    try:
+        return replace(KafkaSettings().broker, servers=bootstrap).options()
+    except ValidationError as error:
+        raise Nothing("; ".join(str(e["msg"]) for e in error.errors())) from None
+    except OSError as error:
+        raise Nothing(f"KAFKA_CA, KAFKA_CERT or KAFKA_KEY can't be used: {error}") from None
 
 
 def since(text: str) -> datetime:
@@ -65,7 +59,7 @@ def since(text: str) -> datetime:
 
 async def partitions(bootstrap: str, topic: str) -> int:
     """How many the topic has."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **connection(os.environ))
+    admin = AIOKafkaAdminClient(**connection(bootstrap))
     try:
         await admin.start()
         (told,) = await admin.describe_topics([topic])
@@ -115,10 +109,9 @@ async def judge(
 ) -> tuple[int, list[Finding]]:
     """How many records were read, and what is to be said of them."""
     client = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **connection(bootstrap),
         group_id=None,
         enable_auto_commit=False,
-        **connection(os.environ),
     )
     findings: list[Finding] = []
     read = 0

@@ -19,9 +19,10 @@ from jsonschema.exceptions import SchemaError
 from pydantic import ValidationError
 
 from libs.common.events import EVENT_TYPES, Event
+from libs.common.topic_registry import Topic
 from scripts.asyncapi import with_channels
 from scripts.compatibility import Schema, breaking_changes
-from scripts.published import Published, Topic, commit, read, read_at
+from scripts.published import Published, commit, read, read_at
 from scripts.schemas import schema_of, unshown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -129,12 +130,14 @@ def registry(types: Mapping[str, type[Event]], topics: Mapping[str, Topic]) -> l
     for file, topic in sorted(topics.items()):
         if topic.name != file:
             found.append(f"{file}.yaml: names itself {topic.name}")
-        wanted = DEAD_LETTER_BYTES if topic.dead_letters else SOURCE_BYTES
+        wanted = DEAD_LETTER_BYTES if topic.internal else SOURCE_BYTES
         if topic.max_message_bytes != wanted:
             found.append(f"{topic.name}: max_message_bytes must be {wanted}")
         for consumer in topic.consumers:
             if f"{consumer}.dlq" not in topics:
                 found.append(f"{topic.name}: {consumer} has no topic {consumer}.dlq")
+            if f"{consumer}.replay" not in topics:
+                found.append(f"{topic.name}: {consumer} has no topic {consumer}.replay")
         for entry in topic.types:
             listed.setdefault(entry.type, []).append(topic)
     found += [f"{name}: on {len(on)} topics" for name, on in listed.items() if len(on) > 1]

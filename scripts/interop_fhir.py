@@ -65,6 +65,18 @@ def shifted(raw: bytes, today: date) -> bytes:
     return json.dumps(_moved(body, days), ensure_ascii=False).encode()
 
 
+def addressed(raw: bytes) -> tuple[str, str, str]:
+    """How ``raw`` is sent: method, type and id; a bundle, or what is none, has no type."""
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict) or body.get("resourceType", "Bundle") == "Bundle":
+        return "POST", "", ""
+    id = body.get("id", "")
+    return "PUT" if id else "POST", body["resourceType"], id
+
+
 def _encounters(body: Any) -> Iterator[date]:
     entries = body.get("entry", ()) if isinstance(body, dict) else ()
     for entry in entries:
@@ -97,26 +109,18 @@ class FhirReporter:
     async def sent(self, file: Path) -> tuple[httpx.Response, list[dict[str, Any]]]:
         """The answer, and the messages that are stored of it: one, or one for each entry."""
         raw = shifted(read(file), datetime.now(UTC).date())
-        method, path = self._address(raw)
+        method, *path = addressed(raw)
         answer = await self.sender.request(
-            method, path, content=raw, headers={"Content-Type": MEDIA_TYPE}
+            method,
+            "/".join(["/fhir", *filter(None, path)]),
+            content=raw,
+            headers={"Content-Type": MEDIA_TYPE},
         )
         listed = await self.ops.get("/v1/messages", params={"limit": 100})
         listed.raise_for_status()
         new = [item for item in listed.json()["items"] if item["id"] not in self.known]
         self.known.update(item["id"] for item in new)
         return answer, new
-
-    @staticmethod
-    def _address(raw: bytes) -> tuple[str, str]:
-        try:
-            body = json.loads(raw)
-        except ValueError:
-            return "POST", "/fhir"
-        type, id = body.get("resourceType"), body.get("id")
-        if type == "Bundle" or not type:
-            return "POST", "/fhir"
-        return ("PUT", f"/fhir/{type}/{id}") if id else ("POST", f"/fhir/{type}")
 
 
 def wrong(answer: httpx.Response, stored: list[dict[str, Any]], *, again: bool) -> str:

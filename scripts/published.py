@@ -7,46 +7,11 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
 
+from libs.common.topic_registry import Topic
 from scripts.compatibility import Schema
-
-
-class TopicType(BaseModel):
-    """A type on a topic. ``draft``: no code writes or reads it yet, so it may still change."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    type: str
-    status: Literal["draft", "stable"]
-
-
-class Topic(BaseModel):
-    """One file of the registry."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    summary: str
-    key: str
-    owner: str
-    producers: list[str] = Field(min_length=1)
-    consumers: list[str]
-    #: What a partner's credential may be allowed, over Kafka (its ACLs) or over HTTP.
-    partners: frozenset[Literal["read", "write"]] = frozenset()
-    partitions: int = Field(ge=1)
-    retention_ms: int = Field(ge=1)
-    cleanup: Literal["delete", "compact"]
-    max_message_bytes: int
-    types: list[TopicType]
-    nuances: list[str] = Field(min_length=1)
-
-    @property
-    def dead_letters(self) -> bool:
-        return self.name.endswith(".dlq")
 
 
 @dataclass(frozen=True)

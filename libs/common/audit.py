@@ -164,3 +164,36 @@ class Audit:
             "entity": {"type": resource, "what": list(resource_ids)},
             "correlation_id": correlation_id,
         }
+
+
+def operation(
+    ports: Ports,
+    *,
+    operator: str,
+    what: str,
+    kind: str,
+    action: str,
+    hospital: str,
+    patient: str = "",
+    entities: Sequence[str],
+    run: str,
+) -> Mapping[str, Any]:
+    """The record of what ``operator`` does at the command line, for the trail of the service that
+    it concerns. ``kind``: ISO 21089's word (``access``, ``transmit``), or DICOM's code;
+    ``action``: C, R, E or D."""
+    id = ports.ids.new()
+    return {
+        "_id": f"{hospital}/{id}",
+        "id": id,
+        "hospital": hospital,
+        "recorded": ports.clock.now(),
+        "type": kind,
+        "action": action,
+        "outcome": Outcome.SUCCESS.value,
+        "purposeOfEvent": _PURPOSE[Role.OPS],
+        "agent": {"who": operator, "role": [Role.OPS], "requestor": True},
+        "source": {"observer": "/lianxin", "site": what},
+        "patient": patient,
+        "entity": {"type": "Record", "what": list(entities)},
+        "correlation_id": run,
+    }

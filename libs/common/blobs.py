@@ -7,15 +7,17 @@ store, such as one of objects, plugs in here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Final, Protocol
 
 import structlog
 
-from libs.common.cipher import Cipher
+from libs.common.cipher import CantOpen, Cipher, Place
 from libs.common.clock import Clock, SystemClock
-from libs.common.mongo import Bucket, Conflict, Database, Unavailable
+from libs.common.envelope import Envelope, key_of
+from libs.common.mongo import Bucket, Conflict, Database, Unavailable, unsealed
 
 log = structlog.get_logger()
 
@@ -29,6 +31,8 @@ REST: Final = timedelta(days=7)
 _AT_A_TIME: Final = 100
 _BETWEEN: Final = 1.0
 _PAUSE: Final = 600.0
+#: Seconds in which who has begun to read a file has read it.
+READ_OUT: Final = 60.0
 _SYSTEM: Final = SystemClock()
 
 #: Whether anything of a hospital's names the content with that SHA-256.
@@ -56,7 +60,7 @@ class StoredBlobs:
         for sha256, content in contents.items():
             name = f"{hospital}/{sha256}"
             if not await self._bucket.has(name, self._clock.now()):
-                await self._bucket.write(name, _pieces(hospital, content, self._cipher))
+                await self._bucket.write(name, _pieces(hospital, sha256, content, self._cipher))
 
     async def read(self, hospital: str, sha256: str) -> AsyncIterator[bytes]:
         stored = self._bucket.read(f"{hospital}/{sha256}")
@@ -64,15 +68,63 @@ class StoredBlobs:
             async for piece in stored:
                 yield piece
             return
-        waiting = b""
+        waiting, place = b"", 0
+        before: bool | None = None  # whether it is of before anything was sealed
         async for piece in stored:
+            if before is None:
+                sealed = self._cipher.is_sealed(piece[_LENGTH:])
+                before = self._cipher.takes_plain and not sealed
+            if before:
+                yield piece
+                continue
             waiting += piece
             while len(waiting) >= _LENGTH:
                 end = _LENGTH + int.from_bytes(waiting[:_LENGTH], "big")
                 if len(waiting) < end:
                     break
-                yield self._cipher.open(hospital, waiting[_LENGTH:end])
-                waiting = waiting[end:]
+                yield unsealed(waiting[_LENGTH:end], _place(hospital, sha256, place), self._cipher)
+                waiting, place = waiting[end:], place + _PIECE
+        if waiting:
+            raise CantOpen("it was cut off")
+
+    async def reseal(self, cipher: Envelope, pause: float = READ_OUT) -> int:
+        """Store anew what is not sealed with the key that is active: how many there were.
+
+        The older file goes after a pause, when nobody reads it any more; or the next time,
+        if somebody has found it wanted meanwhile.
+        """
+        after, older, done = None, [], 0
+        while page := await self._bucket.page(after, _AT_A_TIME):
+            for file in page:
+                name = str(file["filename"])
+                if file["_id"] != await self._bucket.newest(name):
+                    older.append(file)
+                    continue
+                beginning = await self._bucket.beginning(file)
+                if not beginning or key_of(beginning[_LENGTH:]) == cipher.active:
+                    continue
+                hospital, sha256 = name.rsplit("/", 1)
+                content = await self.whole(hospital, sha256)
+                await self._bucket.write(name, _pieces(hospital, sha256, content, cipher))
+                older.append(file)
+                done += 1
+            after = page[-1]["_id"]
+        if older:
+            await self._clock.sleep(pause)
+        for file in older:
+            await self._bucket.remove(file)
+        return done
+
+    async def keys(self, most: int | None = None) -> Counter[str]:
+        """How many files need which key, the newest and older ones; not more than ``most``."""
+        found, after = Counter[str](), None
+        while page := await self._bucket.page(after, min(_AT_A_TIME, most or _AT_A_TIME)):
+            beginnings = [await self._bucket.beginning(file) for file in page]
+            found.update(key_of(beginning[_LENGTH:]) for beginning in beginnings if beginning)
+            after = page[-1]["_id"]
+            if most is not None and found.total() >= most:
+                break
+        return found
 
     async def sweep(self, is_named: IsNamed) -> tuple[int, int]:
         """Remove what nothing names, of those that it is time to look at: how many were looked
@@ -104,11 +156,15 @@ class StoredBlobs:
         return b"".join([piece async for piece in self.read(hospital, sha256)])
 
 
-def _pieces(hospital: str, content: bytes, cipher: Cipher | None) -> Iterator[bytes]:
+def _place(hospital: str, sha256: str, at: int) -> Place:
+    return Place(BUCKET, f"{hospital}/{sha256}", str(at))
+
+
+def _pieces(hospital: str, sha256: str, content: bytes, cipher: Cipher | None) -> Iterator[bytes]:
     """In lengths that block nobody; sealed ones with their length before them."""
     for at in range(0, len(content), _PIECE):
         piece = content[at : at + _PIECE]
         if cipher is not None:
-            sealed = cipher.seal(hospital, piece)
+            sealed = cipher.seal(_place(hospital, sha256, at), piece)
             piece = len(sealed).to_bytes(_LENGTH, "big") + sealed
         yield piece

@@ -37,6 +37,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from libs.common.broker import Broker
 from libs.common.cloudevents import partition_for
 
 Offsets = Mapping[tuple[str, int], int]
@@ -69,6 +70,14 @@ CONSUMER: Final[Mapping[str, Any]] = {
 
 class BusError(Exception):
     """The broker can't be reached or refuses. Wait, rebuild, try again."""
+
+
+def reach(broker: Broker | str) -> dict[str, Any]:
+    """How a client reaches it; a plain address lets in whoever comes."""
+    try:
+        return (Broker(broker) if isinstance(broker, str) else broker).options()
+    except OSError as error:  # a certificate that is being replaced may be there in a moment
+        raise BusError(f"{type(error).__name__}: {error.strerror or error}") from error
 
 
 class Record(Protocol):
@@ -146,9 +155,9 @@ def _cancel_tasks(*parts: object) -> None:
 class Producer:
     """An idempotent producer. After any error it must be thrown away and made anew."""
 
-    def __init__(self, bootstrap: str, *, idempotent: bool = True) -> None:
+    def __init__(self, broker: Broker | str, *, idempotent: bool = True) -> None:
         self._client = AIOKafkaProducer(
-            bootstrap_servers=bootstrap, **{**PRODUCER, "enable_idempotence": idempotent}
+            **reach(broker), **{**PRODUCER, "enable_idempotence": idempotent}
         )
 
     async def start(self) -> None:
@@ -251,7 +260,7 @@ class ConsumerClient:
 
     def __init__(
         self,
-        bootstrap: str,
+        broker: Broker | str,
         group: str,
         topics: Sequence[str],
         *,
@@ -259,7 +268,7 @@ class ConsumerClient:
     ) -> None:
         self._topics = topics
         self._listener = _Listener(revoked)
-        self._client = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, **CONSUMER)
+        self._client = AIOKafkaConsumer(**reach(broker), group_id=group, **CONSUMER)
 
     async def start(self) -> None:
         try:
@@ -375,8 +384,8 @@ class TopicSpec:
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[Any]:
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+async def _admin(broker: Broker | str) -> AsyncIterator[Any]:
+    client = AIOKafkaAdminClient(**reach(broker))
     try:
         await asyncio.wait_for(client.start(), 10)
         yield client
@@ -386,19 +395,17 @@ async def _admin(bootstrap: str) -> AsyncIterator[Any]:
         await client.close()
 
 
-async def broker_answers(bootstrap: str) -> bool:
-    """Whether a broker answers a metadata request now."""
-    try:
-        async with _admin(bootstrap) as admin:
-            await asyncio.wait_for(admin.list_topics(), 10)
-    except (BusError, TimeoutError):
-        return False
-    return True
+async def topics_missing(broker: Broker | str, names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that the broker does not have, or does not show to us. Whoever
+    subscribes to one of them reads nothing of the others either."""
+    async with _admin(broker) as admin:
+        there = await asyncio.wait_for(admin.list_topics(), 10)
+    return sorted(set(names) - set(there))
 
 
-async def create_topics(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]:
+async def create_topics(broker: Broker | str, specs: Sequence[TopicSpec]) -> list[str]:
     """Create the topics that don't exist yet; returns their names."""
-    async with _admin(bootstrap) as admin:
+    async with _admin(broker) as admin:
         existing = set(await admin.list_topics())
         missing = [s for s in specs if s.name not in existing]
         if not missing:
@@ -416,12 +423,12 @@ async def create_topics(bootstrap: str, specs: Sequence[TopicSpec]) -> list[str]
         return [s.name for s in missing]
 
 
-async def read_all(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[Record]:
+async def read_all(broker: Broker | str, topics: Sequence[str]) -> AsyncIterator[Record]:
     """Every record of ``topics`` from the beginning, then live; outside any group. What can't
     be read comes as :class:`Unreadable`."""
     client = AIOKafkaConsumer(
         *topics,
-        bootstrap_servers=bootstrap,
+        **reach(broker),
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

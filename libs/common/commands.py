@@ -28,8 +28,10 @@ log = structlog.get_logger()
 #: Commands, and bytes of those that say their size, in one transaction: a longer one would keep
 #: everybody waiting, and the database ends it. A larger command has one of its own.
 BATCH, BATCH_BYTES = 64, 4 * 1024 * 1024
-#: Seconds that a command waits for a database that is away before it is told so.
-PATIENCE = 8.0
+#: Seconds that a command waits for a database that is away before it is told so. The attempt
+#: under way then takes ``mongo.SELECTION_SECONDS`` more: together less than a stopping service
+#: gives those whom it has let in (``service.GRACE``).
+PATIENCE = 4.0
 
 
 class Busy(Exception):

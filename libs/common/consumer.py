@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
+from operator import attrgetter
 from typing import TypeVar
 
 import structlog
 
-from libs.common import metrics
+from libs.common import exemplars, metrics
 from libs.common.bus import BusError, ConsumerClient, Record, Unreadable
 from libs.common.clock import Ports
 from libs.common.cloudevents import AHEAD, Reason, Undecodable, UnknownType, decode
@@ -29,6 +30,7 @@ from libs.common.events import Event
 from libs.common.fates import Fate, Reject
 from libs.common.flood import FloodGuard
 from libs.common.mongo import Conflict, Unavailable
+from libs.common.replays import is_replay
 
 log = structlog.get_logger()
 
@@ -41,6 +43,8 @@ DRAIN = 20.0
 #: Seconds between a stopped consumer's probes, and between the watchdog's looks.
 PROBE = 30.0
 WATCH = 5.0
+#: Milliseconds in Kafka after which an event is handled late; an objective counts these.
+LATE_MS = 60_000
 #: Seconds without any record, while records are waiting, before the consumer is built anew.
 STUCK = 30.0
 #: The same while it is unknown whether any wait; longer than a rebalance may take.
@@ -87,8 +91,9 @@ class Consumer:
         self._failures = 0
         try:
             while not self._stopping.is_set():
-                client = self._new_client(self._on_revoked)
+                client = None
                 try:
+                    client = self._new_client(self._on_revoked)
                     await client.start()
                     await self._consume(client)
                 except BusError as error:
@@ -96,7 +101,8 @@ class Consumer:
                     metrics.CONSUMER_REBUILDS.labels(reason=type(error).__name__).inc()
                     log.warning("consumer_restarts", group=self._group, why=str(error))
                 finally:
-                    await client.stop()
+                    if client is not None:
+                        await client.stop()
                 if self._failures:
                     await self._pause_between(self._ports.backoff(self._failures, cap=5.0))
         finally:
@@ -111,6 +117,7 @@ class Consumer:
     async def _on_revoked(self) -> None:
         """Before a rebalance: let the batch in flight commit, within the time that there is."""
         self._rebalances += 1
+        metrics.CONSUMER_REBALANCES.inc()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), DRAIN)
 
@@ -167,6 +174,8 @@ class Consumer:
             for record, input, outcome in zip(by_input, inputs, outcomes, strict=True):
                 if outcome.fate is Fate.REJECTED:
                     letters.append(DeadLetter(record, outcome.note, outcome.error))
+                    if is_replay(record.topic):
+                        continue
                     if outcome.note == Reject.ID_REUSED:
                         malformed[input.source] = malformed.get(input.source, 0) + 1
                     else:
@@ -176,6 +185,8 @@ class Consumer:
                 (record.topic, input.type, outcome.fate)
                 for record, input, outcome in zip(by_input, inputs, outcomes, strict=True)
             )
+            handled = self._ports.clock.now().timestamp() * 1000
+            metrics.EVENTS_LATE.inc(sum(handled - r.timestamp > LATE_MS for r in by_input))
             for (topic, type, fate), count in counted.items():
                 metrics.EVENTS_CONSUMED.labels(topic=topic, type=type, fate=fate).inc(count)
         if letters:
@@ -184,9 +195,16 @@ class Consumer:
         if not await client.commit({(r.topic, r.partition): r.offset + 1 for r in records}):
             raise _Lost
         now = self._ports.clock.monotonic()
-        self._flood.count(now, len(records), own_faults, malformed)
+        # What is read again and rejected again floods nobody: an operator asked for it.
+        topics = Counter(map(attrgetter("topic"), records))
+        fresh = sum(count for topic, count in topics.items() if not is_replay(topic))
+        self._flood.count(now, fresh, own_faults, malformed)
         metrics.CONSUMER_BATCH_SIZE.observe(len(records))
-        metrics.CONSUMER_BATCH_SECONDS.observe(now - started)
+        metrics.CONSUMER_BATCH_SECONDS.observe(
+            # Of the first record alone: looking for a sampled one would cost a call for each.
+            now - started,
+            exemplars.of(inputs[0].traceparent if inputs else None),
+        )
         for source in self._flood.noisy():
             log.error("source_rejected_often", group=self._group, source=source)
         return decided
@@ -214,6 +232,8 @@ class Consumer:
                 continue
             except Undecodable as error:
                 letters.append(DeadLetter(record, error.reason, error.detail))
+                if is_replay(record.topic):
+                    continue
                 source = error.source or _source_of(record)
                 malformed[source] = malformed.get(source, 0) + 1
                 continue

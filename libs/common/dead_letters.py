@@ -34,6 +34,7 @@ class _Row:
 class DeadLetters:
     def __init__(self, group: str, new_producer: Callable[[], Producer]) -> None:
         self._group = group
+        metrics.DEAD_LETTERS.labels(consumer=group)  # 0: the first one is seen to be one more
         self._new_producer = new_producer
         self._producer: Producer | None = None
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.events.base import Event
 
@@ -36,12 +36,21 @@ def derived_id(*parts: object) -> str:
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
+def in_ms(at: datetime) -> datetime:
+    """``at`` as the store keeps it, so that facts compare alike before and after."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
 class Document(BaseModel):
     """The state of one aggregate, stored as one document under ``<hospital>/<id>``.
 
     ``version`` is 0 until first stored and counts the saves; a save is guarded by it.
-    ``sequence`` counts the events published about this aggregate. Both belong to the
-    runtime; rules leave them alone. ``schema_number`` lets ``store.py`` upcast.
+    ``sequence`` counts the events published about this aggregate. ``unknown`` holds what a
+    newer release has stored beside our fields, and is stored again as it is. All of them belong
+    to the runtime; rules leave them alone.
+
+    ``SCHEMA`` and ``schema_number`` (docs/adr/0027): a field of its own with a default needs no
+    new number. What a release before would read wrongly, or lose within a field, needs one.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -54,6 +63,7 @@ class Document(BaseModel):
     version: int = 0
     sequence: int = 0
     schema_number: int = 1
+    unknown: Mapping[str, Any] | None = Field(default=None, exclude=True, repr=False)
 
     def but(self, **changes: Any) -> Self:
         """A copy with ``changes``; not validated again, so give values of the right type.
@@ -133,6 +143,11 @@ class Input(NamedTuple):
     body: bytes = b""
 
 
+def when(input: Input, at: datetime) -> datetime:
+    """When a fact became so: never after it was told, or none could ever come after it."""
+    return in_ms(min(at, input.time))
+
+
 class State(Protocol):
     """What has been loaded, as seen by one input: its own hospital's documents only."""
 
@@ -146,12 +161,14 @@ class Env:
     """What a rule may know besides input and state.
 
     ``now`` is an aware UTC time in whole milliseconds; ``policy`` the service's dated
-    rules; ``secret()`` draws an unguessable URL-safe token from the randomness port.
+    rules; ``secret()`` draws an unguessable URL-safe token from the randomness port;
+    ``correlation_id`` is that of the input, which its events and timers have, too.
     """
 
     now: datetime
     policy: Any
     secret: Callable[[], str]
+    correlation_id: str = ""
 
 
 class Original(NamedTuple):
@@ -230,6 +247,7 @@ class Common(StrEnum):
     STALE = "stale"  # an older fact than what is known; nothing to do
     CHANGED = "changed"  # If-Match names another version
     WRONG_STATUS = "wrong_status"
+    CLAIMED = "claimed"  # somebody else is at it
 
 
 def unchanged(input: Input, doc: Document) -> bool:

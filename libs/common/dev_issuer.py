@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -177,7 +178,8 @@ def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def write_new(file: Path, content: bytes) -> None:
     """Create ``file`` for its owner alone, whole or not at all; an existing one stays."""
-    draft = file.with_name(f"{file.name}.{os.getpid()}")
+    # Threads of one process may want the same one, too.
+    draft = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(content)
     try:

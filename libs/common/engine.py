@@ -33,6 +33,7 @@ from libs.common.mongo import (
     row_of,
 )
 from libs.common.planning import Cut, Plan, Planner, TryAgain
+from libs.common.rehearsals import Rehearsals
 from libs.common.relay import Relay
 from libs.common.rows import INBOX, OUTBOX, TIMERS, at_hand, at_rest, inbox_id, inbox_row
 from libs.common.telemetry import Batch, Tracer
@@ -76,6 +77,7 @@ class Engine:
             ports=ports,
             tracer=tracer,
         )
+        self._rehearsals = Rehearsals(self._planner)
         self._relay = relay
         self._ports = ports
         self._tracer = tracer
@@ -101,7 +103,7 @@ class Engine:
 
         Nothing is saved, and ``run`` decides afresh. Raises ``Unavailable``.
         """
-        return await self._planner.rehearse(input)
+        return await self._rehearsals.rehearse(input)
 
     async def _run(self, inputs: Sequence[Input], span: Batch) -> list[Outcome]:
         outcomes: list[Outcome] = []

@@ -19,6 +19,7 @@ import httpx
 import jwt
 import structlog
 
+from libs.common import tls
 from libs.common.clock import Clock
 
 log = structlog.get_logger()
@@ -45,8 +46,9 @@ class KeysUnavailable(Exception):
 FetchKeys = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
-def fetch_keys(url: str) -> FetchKeys:
-    """How to read the JWKS document at ``url``: ``https:``, ``http:``, or ``file:``."""
+def fetch_keys(url: str, ca: Path | None = None) -> FetchKeys:
+    """How to read the JWKS document at ``url``: ``https:``, ``http:``, or ``file:``; ``ca``
+    vouches for its server, the system's authorities if it is None."""
     if urlsplit(url).scheme == "file":
         path = Path(url2pathname(urlsplit(url).path))
 
@@ -56,8 +58,9 @@ def fetch_keys(url: str) -> FetchKeys:
         return read
 
     async def get() -> Mapping[str, Any]:
+        trusted = await asyncio.to_thread(tls.trusting, ca)  # read anew: it may be renewed
         # Redirects are not followed: only the configured address may say what we trust.
-        async with httpx.AsyncClient(timeout=5.0, follow_redirects=False) as client:
+        async with httpx.AsyncClient(verify=trusted, timeout=5.0, follow_redirects=False) as client:
             response = await client.get(url, headers={"Accept": "application/json"})
             response.raise_for_status()
             return _key_set(response.content)

@@ -1,8 +1,8 @@
 """What does a line of the log look like, and what may it never hold?
 
 One JSON object a line on stdout: ``time``, ``level``, ``service``, ``logger``, ``event``
-(a static name) and ids as fields. Libraries that log through :mod:`logging` come out in
-the same form as ``library_log``.
+(a static name), ids as fields, and within a span ``trace_id`` and ``span_id``. Libraries
+that log through :mod:`logging` come out in the same form as ``library_log``.
 
 Personal data is kept out by those who log; this module is the net below them: fields
 with telling names are blanked and flagged, and an exception's message is written only
@@ -19,6 +19,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
+from opentelemetry import trace
 
 #: Names of fields that hold personal data or secrets, in any spelling of case or "-"/"_".
 # fmt: off
@@ -107,6 +108,15 @@ class _Exceptions:
         return described
 
 
+def add_trace(_logger: Any, _method: str, event: Event) -> Event:
+    """Of which trace a line is a part, so that Grafana leads from one to the other."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event.setdefault("trace_id", f"{context.trace_id:032x}")
+        event.setdefault("span_id", f"{context.span_id:016x}")
+    return event
+
+
 def _library_log(_logger: Any, _method: str, event: Event) -> Event:
     """A library's free text is no event name: keep it as ``message``."""
     event["message"] = event["event"]
@@ -127,6 +137,7 @@ def configure(service: str, *, level: str = "INFO", environment: str = "producti
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         add_service,
+        add_trace,
         _Exceptions(messages=environment == "development"),
         remove_personal_data,
     ]

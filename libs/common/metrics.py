@@ -4,16 +4,18 @@ One table: each metric with its unit, meaning and labels is declared here and no
 else. ``python -m libs.common.metrics`` prints it as docs/metrics.md. Labels come from the
 closed list ``LABELS`` with the most values that each may take; never a person's, a
 hospital's or an aggregate's id. What comes from outside (an unknown event type) is
-counted as ``unknown``.
+counted as ``unknown``; what a hospital or a provider names (departments, codes) is
+:class:`Capped`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -21,9 +23,11 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
-    generate_latest,
+    disable_created_metrics,
 )
+from prometheus_client.exposition import choose_encoder
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a third more series, of no use here
 REGISTRY = CollectorRegistry()
 for collector in (ProcessCollector, PlatformCollector, GCCollector):
     collector(registry=REGISTRY)
@@ -37,19 +41,56 @@ class Label:
 
 LABELS: Mapping[str, Label] = {
     "channel": Label("how a notification travels: inbox, email, webhook", 8),
+    "code": Label("a provider's own code, such as 250 or ReadTimeout; the 65th is `other`", 66),
     "command": Label("the database command's name, such as find or commitTransaction", 40),
     "consumer": Label("the consumer group", 8),
+    "department": Label(
+        "the hospital's code of a department; `none` where nobody names one; codes beyond the "
+        "40th, and what is no code in ASCII, are `other`",
+        42,
+    ),
+    "engine": Label("who checks clinically: hospital, local", 2),
     "fate": Label("what became of an input: done, refused, duplicate, rejected, ignored", 6),
+    "journey": Label("what a patient waits for: discharge, report, refill, question", 4),
     "kind": Label("a report's kind", 12),
     "method": Label("the HTTP method", 9),
     "outcome": Label("how it ended, a word from the owner's closed list", 16),
     "partition": Label("the partition's number", 64),
     "reason": Label("a reason from an enum in the code", 48),
     "route": Label("the route's template, never the path", 64),
+    "stage": Label("a stage of a journey, or with whom something waits", 12),
     "status": Label("the HTTP status, or the status word of a state machine", 40),
     "topic": Label("a topic of contracts/topics", 24),
     "type": Label("the type of an event, a command or a timer that the code knows", 160),
+    "verdict": Label("what a check says: passed, alert, not_checked", 3),
 }
+
+
+class Capped:
+    """Values of a label that come from outside, so that nobody can make ever more series.
+
+    The first ``most`` keep their names, further ones are ``other``; so is what is no short
+    code in ASCII, since it might be a name.
+    """
+
+    _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._known: set[str] = set()
+
+    def __call__(self, value: str | None) -> str:
+        if not value:
+            return "none"
+        if value not in self._known:
+            if len(self._known) >= self.most or not self._CODE.fullmatch(value):
+                return "other"
+            self._known.add(value)
+        return value
+
+
+department: Final = Capped(40)
+code: Final = Capped(64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +108,8 @@ TABLE: dict[str, Metric] = {}
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 #: Upper bounds in seconds for what people do: from a minute to a week.
 HUMAN_SECONDS = (60, 300, 900, 3600, 4 * 3600, 12 * 3600, 86400, 2 * 86400, 4 * 86400, 7 * 86400)
+#: Upper bounds in seconds for a stage that a machine or a person may take.
+STAGE_SECONDS = (1, 5, 15, *HUMAN_SECONDS)
 #: Upper bounds in records, up to the largest batch.
 RECORDS = (1, 2, 5, 10, 20, 50, 100, 200, 350, 500)
 
@@ -120,6 +163,11 @@ CONSUMER_LAG = _gauge(
     "topic",
     "partition",
 )
+EVENTS_LATE = _counter(
+    "events_late_total",
+    "events",
+    "Events decided more than a minute after Kafka took them: whom they concern heard late.",
+)
 CONSUMER_BATCH_SIZE = _histogram(
     "consumer_batch_size",
     "records",
@@ -143,6 +191,11 @@ CONSUMER_REBUILDS = _counter(
     "rebuilds",
     "Consumers built anew by the watchdog or after a fault.",
     "reason",
+)
+CONSUMER_REBALANCES = _counter(
+    "consumer_rebalances_total",
+    "rebalances",
+    "Times that the group took this consumer's partitions to share them out anew.",
 )
 
 # Publishing
@@ -201,13 +254,71 @@ LOOP_LAG = _gauge(
 MONGO_COMMANDS = _counter(
     "mongo_commands_total", "commands", "Commands sent to the database (round trips).", "command"
 )
+MONGO_SECONDS = _histogram(
+    "mongo_command_seconds",
+    "seconds",
+    "How long the database took to answer a command: succeeded or failed.",
+    "command",
+    "outcome",
+)
 SPANS_LOST = _counter(
     "spans_lost_total", "spans", "Spans dropped: the queue was full or the collector refused them."
 )
 
+# The journeys of patients, by the times that the events themselves name
+JOURNEY_STAGE_SECONDS = _histogram(
+    "journey_stage_seconds",
+    "seconds",
+    "How long a stage of a patient's journey took. discharge: invited (since the discharge), "
+    "pushed, accepted (since the invitation), staff (a line of a department's list, until it was "
+    "ticked off). report: released (since it was issued, by the rules), doctor (the same of what "
+    "a doctor released), pushed, viewed (since its release, each person). refill: doctor (since "
+    "the request), pharmacist (since the doctor signed), effective (since the request), pushed. "
+    "question: pushed, answered. Pushed: since what it tells of happened, each channel.",
+    "journey",
+    "stage",
+    buckets=STAGE_SECONDS,
+)
+
+
+def begin(journey: str, *stages: str) -> None:
+    """Show that a stage can be measured: what shows up with its first event is counted as none,
+    since Prometheus compares with what there was before."""
+    for stage in stages:
+        JOURNEY_STAGE_SECONDS.labels(journey=journey, stage=stage)
+
+
+WAITING_OLDEST_AGE = _gauge(
+    "waiting_oldest_age_seconds",
+    "seconds",
+    "For how long what has waited longest for a person has waited; 0 if nothing waits. Shown by "
+    "the replica that holds the lease: doctor, pharmacist (refills), critical, talk_first, held "
+    "(reports that are kept back), question, staff_task, invitation (for an answer).",
+    "stage",
+)
+WAITING = _gauge(
+    "waiting_for_person",
+    "items",
+    "How many wait for a person at that stage; at most 10,000 are counted.",
+    "stage",
+)
+
 # notify
 PROVIDER_CALLS = _counter(
-    "provider_calls_total", "calls", "Calls to a channel's provider.", "channel", "outcome"
+    "provider_calls_total",
+    "calls",
+    "Calls to a channel's provider by what came of them, and its code.",
+    "channel",
+    "outcome",
+    "code",
+)
+DELIVERY_ATTEMPTS = _histogram(
+    "delivery_attempts",
+    "attempts",
+    "Attempts that a notification took on a channel until it was sent or failed.",
+    "channel",
+    "outcome",
+    buckets=(1, 2, 3, 5, 8, 13),
 )
 PROVIDER_SECONDS = _histogram(
     "provider_seconds", "seconds", "How long a provider took to answer.", "channel"
@@ -222,22 +333,37 @@ NOTIFICATIONS = _counter(
 
 # enrollment
 INVITATIONS_ISSUED = _counter(
-    "invitations_issued_total", "invitations", "Invitations to a group, one per person."
+    "invitations_issued_total",
+    "invitations",
+    "Invitations to a group, one per person.",
+    "department",
 )
 INVITATIONS_OUTCOME = _counter(
     "invitations_outcome_total",
     "invitations",
     "How invitations ended: accepted, declined, expired, withdrawn.",
     "outcome",
+    "department",
+)
+STAFF_TASKS = _counter(
+    "staff_tasks_total",
+    "tasks",
+    "Lines put on a department's list: whom the platform could not reach by itself, and why.",
+    "reason",
+    "department",
 )
 GROUPS_OPENED = _counter("groups_opened_total", "groups", "Patient groups opened.")
 
 # reports
 REPORTS_RELEASED = _counter(
-    "reports_released_total", "reports", "Results released to the patient.", "kind"
+    "reports_released_total", "reports", "Results released to the patient.", "kind", "department"
 )
 REPORTS_HELD = _counter(
-    "reports_held_total", "reports", "Results stored but not pushed to the patient.", "reason"
+    "reports_held_total",
+    "reports",
+    "Results stored but not pushed to the patient.",
+    "reason",
+    "department",
 )
 
 # interop
@@ -276,16 +402,43 @@ WEBHOOKS_PARKED = _gauge(
 )
 
 # prescriptions
-REFILLS = _counter("refills_total", "refills", "Refills that reached a status.", "status")
+REFILLS = _counter(
+    "refills_total", "refills", "Refills that reached a status.", "status", "department"
+)
+REFILLS_IRREGULAR = _counter(
+    "refills_irregular_total", "reports",
+    "Pharmacies' reports of a refill that was dispensed as it should not have been.", "reason",
+)  # fmt: skip
 REFILL_DECISION_SECONDS = _histogram(
     "refill_decision_seconds", "seconds", "From a refill's request to the doctor's decision.",
     buckets=HUMAN_SECONDS,
 )  # fmt: skip
+CLINICAL_CHECKS = _counter(
+    "clinical_checks_total",
+    "findings",
+    "Findings of clinical checks: each kind that passed or was not checked, and each alert.",
+    "engine",
+    "verdict",
+)
+CLINICAL_CHECK_SECONDS = _histogram(
+    "clinical_check_seconds",
+    "seconds",
+    "From asking the rule engine to its answer, or to why there is none. Alarm: outcomes other "
+    "than answered; doctors and pharmacists then see that nothing was checked.",
+    "engine",
+    "outcome",
+)
 
 
-def render() -> tuple[bytes, str]:
-    """The body of ``/metrics`` and its content type."""
-    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+#: The version that we write; the library fails at one that is no number.
+_OPENMETRICS: Final = re.compile(r"application/openmetrics-text; ?version=1\.0\.0")
+
+
+def render(accept: str = "") -> tuple[bytes, str]:
+    """The body of ``/metrics`` and its content type: OpenMetrics, which alone has exemplars,
+    where the header ``Accept`` asks for it as Prometheus does."""
+    encode, content_type = choose_encoder(accept if _OPENMETRICS.search(accept) else "")
+    return encode(REGISTRY), content_type
 
 
 def markdown() -> str:

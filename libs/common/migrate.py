@@ -124,7 +124,7 @@ async def _main(services: Sequence[str]) -> None:
     for name in services:
         spec = importlib.import_module(f"services.{name}.main").SPEC
         settings = spec.settings()
-        database = Database(settings.mongo_url, settings.mongo_database or f"lianxin_{name}")
+        database = Database.of(settings, name)
         await migrate(database, spec.collections, spec.lives(settings), spec.buckets)
         await database.close()
         print(f"{name}: collections and indexes are in place", flush=True)

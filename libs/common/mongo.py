@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import bson
 from bson.codec_options import CodecOptions, TypeRegistry
@@ -36,9 +36,10 @@ from pymongo.errors import (
 from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
-from libs.common import metrics
-from libs.common.cipher import Cipher, sealed_fields
+from libs.common import envelope, metrics
+from libs.common.cipher import CantOpen, Cipher, KeyMissing, Place, asked_for, sealed_fields
 from libs.common.decision import Document
+from libs.common.settings import Settings
 
 #: How long a call waits for a primary, such as a new one after the old has gone.
 SELECTION_SECONDS: Final = 3
@@ -151,25 +152,40 @@ class CollectionSpec(Generic[D]):
     upcast: Callable[[Row], Row] | None = None
 
 
-def sealed(value: Any, hospital: str, cipher: Cipher | None) -> Any:
+def sealed(value: Any, place: Place, cipher: Cipher | None) -> Any:
     """``value`` as it is stored: as bytes that only ``cipher`` can open, if there is one."""
     if cipher is None or value is None:
         return value
-    return cipher.seal(hospital, bson.encode({"v": value}, codec_options=_CODEC))
+    return cipher.seal(place, bson.encode({"v": value}, codec_options=_CODEC))
 
 
-def opened(value: Any, hospital: str, cipher: Cipher | None) -> Any:
+def opened(value: Any, place: Place, cipher: Cipher | None) -> Any:
+    """``value`` as it was. Raises :class:`Unavailable` while its key is missing."""
     if cipher is None or value is None:
         return value
-    return bson.decode(cipher.open(hospital, value), codec_options=_CODEC)["v"]
+    if not isinstance(value, bytes):
+        if cipher.takes_plain:
+            return value
+        raise CantOpen("it is not sealed")
+    return bson.decode(unsealed(value, place, cipher), codec_options=_CODEC)["v"]
+
+
+def unsealed(value: bytes, place: Place, cipher: Cipher) -> bytes:
+    """The bytes that were sealed."""
+    try:
+        return cipher.open(place, value)
+    except KeyMissing as error:  # somebody has to put it there; until then nothing is lost
+        raise Unavailable(str(error)) from error
 
 
 def row_of(doc: Document, cipher: Cipher | None = None) -> Row:
     row: Row = type(doc).__pydantic_serializer__.to_python(doc)  # model_dump at half its cost
     row["_id"] = f"{doc.hospital}/{doc.id}"
+    if doc.unknown is not None:
+        row |= doc.unknown
     if cipher is not None:
         for name in sealed_fields(type(doc)):
-            row[name] = sealed(row[name], doc.hospital, cipher)
+            row[name] = sealed(row[name], Place(doc.COLLECTION, row["_id"], name), cipher)
     return row
 
 
@@ -187,30 +203,56 @@ class Collection(Generic[D]):
         self.raw = raw
         self.cipher = cipher
         self._there = there
+        model: type[Document] = spec.model
+        self._sealed = sealed_fields(model)
+        self._known = model.model_fields.keys() | {"_id"}
+
+    def _refuse_sealed(self, *names: str) -> None:
+        """Nothing is found by what is sealed: the same value looks different each time."""
+        for name in self._sealed.intersection(names):
+            raise ValueError(f"{self.spec.model.COLLECTION}.{name} is sealed, no query finds it")
+
+    def opened(self, row: Row) -> Row:
+        """A row of it as it was before it was sealed."""
+        if self.cipher is None:
+            return row
+        name, id = self.spec.model.COLLECTION, row["_id"]
+        return row | {
+            field: opened(row[field], Place(name, id, field), self.cipher)
+            for field in sealed_fields(self.spec.model) & row.keys()
+        }
 
     def document(self, row: Row) -> D:
-        if self.cipher is not None:
-            row = dict(row)
-            for name in sealed_fields(self.spec.model) & row.keys():
-                row[name] = opened(row[name], row["hospital"], self.cipher)
+        row = self.opened(row)
         if self.spec.upcast is not None and row["schema_number"] < self.spec.model.SCHEMA:
             row = {**self.spec.upcast(row), "schema_number": self.spec.model.SCHEMA}
+        if not row.keys() <= self._known:
+            row["unknown"] = {name: row[name] for name in row.keys() - self._known}
         return self.spec.model.model_validate(row)
 
     async def load(self, field: str, wanted: Iterable[tuple[str, str]]) -> list[D]:
-        """All documents whose ``field`` is one of the (hospital, value) pairs; one query."""
+        """All documents whose ``field`` is one of the (hospital, value) pairs; one query.
+
+        For whoever will save them: raises :class:`Unavailable` for one that a newer release has
+        stored in a form of its own, until a replica of that release takes the work over.
+        """
+        self._refuse_sealed(field.partition(".")[0])
         pairs = set(wanted)
         if field == "id":
             query: Row = {"_id": {"$in": [f"{h}/{v}" for h, v in pairs]}}
         else:
             hospitals = sorted({h for h, _ in pairs})
-            query = {"hospital": {"$in": hospitals}, field: {"$in": sorted({v for _, v in pairs})}}
+            # Of one hospital as an equality: two lists have the embedded server read everything.
+            whose = hospitals[0] if len(hospitals) == 1 else {"$in": hospitals}
+            query = {"hospital": whose, field: {"$in": sorted({v for _, v in pairs})}}
         await self._there()
         cursor = self.raw.find(query).batch_size(ONE_ROUND_TRIP)
         rows = await _call(cursor.to_list(None))
         if field != "id":
             # hospitals x values may match more than the pairs that were asked for
             rows = [r for r in rows if (r["hospital"], r[field]) in pairs]
+        if any(r["schema_number"] > self.spec.model.SCHEMA for r in rows):
+            raise Unavailable(f"{self.spec.model.COLLECTION}: stored by a newer release")
         return [self.document(r) for r in rows]
 
     async def get(self, hospital: str, id: str) -> D | None:
@@ -228,13 +270,36 @@ class Collection(Generic[D]):
     ) -> list[D]:
         """Documents of one hospital; ``where`` and ``sort`` need an index of the spec."""
         query = {"hospital": hospital, **(where or {})}
+        self._refuse_sealed(*asked_for(query), *(name for name, _ in sort))
         await self._there()
         cursor = self.raw.find(query).sort(list(sort)).limit(limit).batch_size(limit)
         return [self.document(r) for r in await _call(cursor.to_list(limit))]
 
-    async def count(self, hospital: str, where: Row | None = None) -> int:
+    async def find_fields(
+        self,
+        hospital: str,
+        where: Row,
+        fields: Sequence[str],
+        *,
+        sort: Sequence[tuple[str, int]],
+        limit: int,
+    ) -> list[Row]:
+        """The same, but only ``fields`` of each: a long list of large documents stays light.
+
+        Rows, not documents, and of a document's older form as they are.
+        """
+        query = {"hospital": hospital, **where}
+        self._refuse_sealed(*asked_for(query), *(name for name, _ in sort))
         await self._there()
-        return int(await _call(self.raw.count_documents({"hospital": hospital, **(where or {})})))
+        cursor = self.raw.find(query, ["hospital", *fields]).sort(list(sort)).limit(limit)
+        rows = await _call(cursor.batch_size(limit).to_list(limit))
+        return [self.opened(row) for row in rows]
+
+    async def count(self, hospital: str, where: Row | None = None) -> int:
+        query = {"hospital": hospital, **(where or {})}
+        self._refuse_sealed(*asked_for(query))
+        await self._there()
+        return int(await _call(self.raw.count_documents(query)))
 
 
 async def _call(awaitable: Any) -> Any:
@@ -325,12 +390,20 @@ class _Listener(CommandListener):
             self._spans.command_started(event.command_name, collection, event.request_id)
 
     def succeeded(self, event: Any) -> None:
+        self._ended(event, "succeeded")
         if self._spans is not None:
             self._spans.command_succeeded(event.request_id)
 
     def failed(self, event: Any) -> None:
+        self._ended(event, "failed")
         if self._spans is not None:
             self._spans.command_failed(event.request_id, "command_failed")
+
+    @staticmethod
+    def _ended(event: Any, outcome: str) -> None:
+        metrics.MONGO_SECONDS.labels(command=event.command_name, outcome=outcome).observe(
+            event.duration_micros / 1e6
+        )
 
 
 class Sink:
@@ -376,6 +449,24 @@ class Bucket:
             # Guarded, as it may be removed just now; then there is none.
             await _call(self._files.update_one(found, {"$set": {"uploadDate": now}}))
         return False
+
+    async def page(self, after: Any, limit: int) -> list[Row]:
+        """``limit`` files behind the one with the id ``after``, None at the beginning."""
+        await self._there()
+        query = {} if after is None else {"_id": {"$gt": after}}
+        found = self._files.find(query, {"filename": 1, "uploadDate": 1})
+        rows: list[Row] = await _call(found.sort([("_id", 1)]).limit(limit).to_list(limit))
+        return rows
+
+    async def newest(self, name: str) -> Any:
+        """The id of the file that is read by that name."""
+        newest = {"sort": [("uploadDate", -1)], "projection": {"_id": 1}}
+        file = await _call(self._files.find_one({"filename": name}, **newest))
+        return None if file is None else file["_id"]
+
+    async def beginning(self, file: Row) -> bytes:
+        first = await _call(self._chunks.find_one({"files_id": file["_id"], "n": 0}))
+        return b"" if first is None else bytes(first["data"])
 
     async def unwanted(self, before: datetime, limit: int) -> list[Row]:
         """Those that were last wanted before that, the oldest first, for :meth:`want` or
@@ -431,10 +522,12 @@ class Database:
         spans: Spans | None = None,
         driver: type[Any] | None = None,
         cipher: Cipher | None = None,
+        credentials: Mapping[str, Any] | None = None,
     ) -> None:
         self.cipher = cipher
         self._client: Any = (driver or AsyncIOMotorClient)(
             url,
+            **(credentials or {}),
             serverSelectionTimeoutMS=SELECTION_SECONDS * 1000,
             connectTimeoutMS=3_000,
             socketTimeoutMS=SOCKET_SECONDS * 1000,
@@ -451,6 +544,17 @@ class Database:
 
         self._met = False
 
+    @classmethod
+    def of(cls, settings: Settings, service: str, *, spans: Spans | None = None) -> Self:
+        """The one that the settings name, or else the service's own name."""
+        return cls(
+            settings.mongo_url,
+            settings.mongo_database or f"lianxin_{service}",
+            spans=spans,
+            cipher=envelope.of(settings),
+            credentials=settings.mongo_credentials,
+        )
+
     async def there(self) -> None:
         """Wait until a primary is known, as the driver would, but outside of it.
 
@@ -465,6 +569,10 @@ class Database:
                 continue
             return  # or the driver has not looked for one yet
         raise Unavailable("no primary")
+
+    @property
+    def name(self) -> str:
+        return str(self._db.name)
 
     def raw(self, name: str) -> Any:
         return self._db[name]
@@ -508,10 +616,11 @@ class Database:
         await self.there()
         return int(await _call(raw.estimated_document_count()))
 
-    async def count_rows(self, raw: Any, query: Row) -> int:
-        """Of all hospitals; ``query`` needs an index."""
+    async def count_rows(self, raw: Any, query: Row, *, limit: int | None = None) -> int:
+        """Of all hospitals, counting no further than ``limit``; ``query`` needs an index."""
         await self.there()
-        return int(await _call(raw.count_documents(query)))
+        most = {} if limit is None else {"limit": limit}
+        return int(await _call(raw.count_documents(query, **most)))
 
     async def update_row(self, raw: Any, query: Row, change: Row, *, upsert: bool = False) -> bool:
         """One guarded update outside a transaction; whether it matched (or inserted)."""
@@ -523,9 +632,15 @@ class Database:
         await self.there()
         await _call(raw.delete_many({"_id": {"$in": list(ids)}}))
 
+    async def ask(self, command: str, *, admin: bool = True, **options: Any) -> Row:
+        """What the server answers to a command about itself, or with ``admin=False`` about this
+        database, such as ``hello``."""
+        whose = self._client.admin if admin else self._db
+        answer: Row = await _call(whose.command(command, **options))
+        return answer
+
     async def is_embedded(self) -> bool:
-        hello = await _call(self._client.admin.command("hello"))
-        return bool(hello.get("setName") == "secantus")
+        return bool((await self.ask("hello")).get("setName") == "secantus")
 
     async def collection_names(self) -> set[str]:
         return set(await _call(self._db.list_collection_names()))

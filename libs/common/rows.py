@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from libs.common.cipher import Cipher
+from libs.common.cipher import Cipher, Place
 from libs.common.decision import Input, Timer, derived_id
 from libs.common.fates import Outcome
-from libs.common.mongo import Row, opened, sealed
+from libs.common.mongo import Row, opened, sealed, unsealed
 
 INBOX = "inbox"
 OUTBOX = "outbox"
@@ -50,7 +50,7 @@ def timer_row(timer: Timer, cause: Input, traceparent: str) -> Row:
 
 
 #: What a rule has put into these rows, and so may be personal: sealed at rest.
-_OF_RULES = ("result", "data")
+OF_RULES: Final[Mapping[str, str]] = {"result": INBOX, "data": TIMERS}
 
 
 def at_rest(row: Row, cipher: Cipher | None) -> Row:
@@ -63,9 +63,12 @@ def at_hand(row: Row, cipher: Cipher | None) -> Row:
     return row if cipher is None else _mapped(row, cipher, opened)
 
 
-def _mapped(row: Row, cipher: Cipher, change: Callable[[Any, str, Cipher | None], Any]) -> Row:
-    hospital = row["_id"].partition("|")[0].partition("/")[0]
-    return {**row, **{n: change(row[n], hospital, cipher) for n in _OF_RULES if n in row}}
+def _mapped(row: Row, cipher: Cipher, change: Callable[[Any, Place, Cipher | None], Any]) -> Row:
+    return row | {
+        field: change(row[field], Place(collection, row["_id"], field), cipher)
+        for field, collection in OF_RULES.items()
+        if field in row
+    }
 
 
 class OutboxRow(NamedTuple):
@@ -86,7 +89,11 @@ class OutboxRow(NamedTuple):
         return self.id.split("/", 1)[0]
 
     def as_row(self, cipher: Cipher | None = None) -> Row:
-        value = self.value if cipher is None else cipher.seal(self.hospital, self.value)
+        value = (
+            self.value
+            if cipher is None
+            else cipher.seal(Place(OUTBOX, self.id, "value"), self.value)
+        )
         return {
             "_id": self.id,
             "topic": self.topic,
@@ -101,7 +108,7 @@ class OutboxRow(NamedTuple):
 
     @classmethod
     def of_row(cls, row: Row, cipher: Cipher | None = None) -> OutboxRow:
-        hospital = row["_id"].split("/", 1)[0]
+        value = row["value"]
         return cls(
             id=row["_id"],
             topic=row["topic"],
@@ -110,6 +117,12 @@ class OutboxRow(NamedTuple):
             traceparent=row["traceparent"],
             at=row["at"],
             key=row["key"],
-            value=row["value"] if cipher is None else cipher.open(hospital, row["value"]),
+            value=value
+            if cipher is None
+            else unsealed(value, Place(OUTBOX, row["_id"], "value"), cipher),
             headers=list(row["headers"].items()),
         )
+
+
+def _value_of(id: str) -> Place:
+    return Place(OUTBOX, id, "value")

@@ -1,9 +1,9 @@
 """How is a service put together, started and stopped?
 
 A service is a :class:`ServiceSpec`; everything else is the same for all of them. The
-process is alive at once and ready once broker and database have answered; from then on
-only the database counts, because without the broker people can still read and act while
-the outbox waits.
+process is alive at once, and ready once broker and database have answered and have its topics
+and collections; from then on only the database counts, because without the broker people can
+still read and act while the outbox waits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fastapi import APIRouter, FastAPI
 
 from libs.common import audit, logs, metrics, telemetry
 from libs.common.auth import TokenVerifier
-from libs.common.bus import ConsumerClient, Producer, broker_answers
+from libs.common.bus import BusError, ConsumerClient, Producer, topics_missing
 from libs.common.clock import Ports
 from libs.common.commands import Commands
 from libs.common.consumer import Consumer
@@ -41,16 +41,21 @@ from libs.common.jwks import fetch_keys
 from libs.common.lease import Lease
 from libs.common.loop_lag import watch_loop
 from libs.common.migrate import Life, missing
-from libs.common.mongo import Collection, CollectionSpec, Database, Unavailable, Unstorable
+from libs.common.mongo import CollectionSpec, Database, Unavailable, Unstorable
 from libs.common.relay import Relay
+from libs.common.replays import replay_topic
 from libs.common.settings import Settings
 from libs.common.timers import Timers
+from libs.common.waiting import Wait, Waiting
 
 log = structlog.get_logger()
 
 #: Seconds after SIGTERM: requests in flight, then what was accepted, then leaving the group.
 #: With LINGER_SECONDS (1) and the last spans (3) they make 24, before Kubernetes' 30.
 GRACE, DRAIN, LEAVE = 8, 8, 4
+#: Seconds that an idle connection is kept: longer than what stands before us keeps it, or a request
+#: meets a connection that is just being closed. nginx keeps it for 60 s, Google's gateways for 600.
+KEEP_ALIVE = 650
 
 D = TypeVar("D", bound=Document)
 
@@ -84,6 +89,8 @@ class ServiceSpec:
     listeners: Callable[[Runtime], Sequence[Coroutine[Any, Any, None]]] = lambda _runtime: ()
     #: How long documents are kept, where not for ever.
     lives: Callable[[Any], Sequence[Life]] = lambda _settings: ()
+    #: Where something waits for a person.
+    waits: Sequence[Wait] = ()
     #: Where it keeps files (``Database.bucket``).
     buckets: Sequence[str] = ()
 
@@ -98,11 +105,7 @@ class Runtime:
         group = settings.kafka_group or f"lianxin.{name}"
         self.spec, self.settings, self.ports, self.tracer = spec, settings, ports, traces.tracer
         self.policy = spec.policy(settings)
-        self.database = Database(
-            settings.mongo_url,
-            settings.mongo_database or f"lianxin_{name}",
-            spans=traces.mongo,
-        )
+        self.database = Database.of(settings, name, spans=traces.mongo)
         self.lease = Lease(self.database, "owner", ports, changed=self._owned)
         self.relay = Relay(
             database=self.database,
@@ -122,6 +125,9 @@ class Runtime:
             tracer=self.tracer,
             observe=spec.observe,
         )
+        self.waiting = Waiting(
+            tuple(spec.waits), database=self.database, lease=self.lease, ports=ports
+        )
         self.commands = Commands(
             engine=self.engine,
             relay=self.relay,
@@ -136,13 +142,16 @@ class Runtime:
             handlers=spec.handlers,
             ports=ports,
         )
+        read = [*spec.topics, replay_topic(group)]
+        dead_letters = DeadLetters(group, self._producer)
+        self.topics = [*read, dead_letters.topic]
         self.consumer = Consumer(
             group=group,
             new_client=lambda revoked: ConsumerClient(
-                settings.kafka_bootstrap_servers, group, spec.topics, revoked=revoked
+                settings.broker, group, read, revoked=revoked
             ),
             engine=self.engine,
-            dead_letters=DeadLetters(group, self._producer),
+            dead_letters=dead_letters,
             types={t: EVENT_TYPES[t] for t in spec.handlers if t in EVENT_TYPES},
             ports=ports,
             batch_records=settings.batch_records,
@@ -163,12 +172,9 @@ class Runtime:
 
     def _producer(self) -> Producer:
         return Producer(
-            self.settings.kafka_bootstrap_servers,
+            self.settings.broker,
             idempotent=self.settings.kafka_idempotence == "on",
         )
-
-    def collection(self, spec: CollectionSpec[D]) -> Collection[D]:
-        return self.database.collection(spec)
 
     def not_ready(self) -> list[str]:
         """Why this service can't serve now; empty when it can."""
@@ -236,6 +242,7 @@ class Runtime:
                     self.lease.run(),
                     self.relay.run(),
                     self.timers.run(),
+                    *((self.waiting.run(),) if self.spec.waits else ()),
                     *((self.consumer.run(),) if self.spec.topics else ()),
                     *self.spec.background(self),
                 )
@@ -304,7 +311,11 @@ class Runtime:
                 log.info("collections_missing", service=self.spec.name, names=unmade)
         except Unavailable:
             absent.append("database_unavailable")
-        if not await broker_answers(self.settings.kafka_bootstrap_servers):
+        try:
+            if unmade := await topics_missing(self.settings.broker, self.topics):
+                absent.append("topics_missing")
+                log.info("topics_missing", service=self.spec.name, names=unmade)
+        except BusError:
             absent.append("broker_unavailable")
         return absent
 
@@ -327,7 +338,7 @@ def build(
     verifier = TokenVerifier(
         issuer=settings.oidc_issuer,
         audience=settings.oidc_audience,
-        keys=fetch_keys(settings.oidc_jwks_url),
+        keys=fetch_keys(settings.oidc_jwks_url, settings.oidc_ca),
         clock=ports.clock,
     )
     # Built inside the loop that runs it: the driver and the queues belong to one loop.
@@ -351,6 +362,7 @@ def build(
 
     app = create_app(
         title=f"Lianxin {spec.name}",
+        version=settings.lianxin_version or "1",
         routers=spec.routers,
         access=spec.access,
         verifier=verifier,
@@ -395,6 +407,7 @@ def main(spec: ServiceSpec) -> None:
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=KEEP_ALIVE,
     )
     server = _Server(config, app, settings.linger_seconds)
     # Else the signal, which uvicorn raises again when all is done, would be the exit code.

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import ssl
 from collections.abc import Iterable
 from typing import Any
 
 import httpcore
 import httpx
+
+from libs.common import tls
 
 
 class ForbiddenTarget(Exception):
@@ -92,7 +93,7 @@ class _GuardedTransport(httpx.AsyncHTTPTransport):
         self._trusted = trusted
         # httpx offers no public way to give its pool a network backend.
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl.create_default_context(),
+            ssl_context=tls.trusting(None),
             max_connections=connections,
             max_keepalive_connections=connections,
             keepalive_expiry=30.0,

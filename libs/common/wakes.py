@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import structlog
 
 from libs.common.clock import Ports
-from libs.common.mongo import Conflict, Database, Unavailable, Unstorable
+from libs.common.mongo import Conflict, Database, Row, Unavailable, Unstorable
 
 log = structlog.get_logger()
 
@@ -30,11 +31,18 @@ Key = tuple[str, str]  # the hospital, and what is waited for
 
 
 class Wakes:
-    """Who waits for what, in this process. ``field`` of the inserted rows names it."""
+    """Who waits for what, in this process.
 
-    def __init__(self, collection: str, field: str) -> None:
+    ``keys`` are what a written row wakes: a field of it that names it, or a function of it.
+    Rows are looked at when they are inserted, and, with ``changes``, when they are replaced.
+    """
+
+    def __init__(
+        self, collection: str, keys: str | Callable[[Row], Iterable[str]], *, changes: bool = False
+    ) -> None:
         self._collection = collection
-        self._field = field
+        self._keys = keys if callable(keys) else partial(_one, keys)
+        self._operations = ("insert", "replace", "update") if changes else ("insert",)
         self._waiting: defaultdict[Key, set[asyncio.Event]] = defaultdict(set)
 
     def wake(self, key: Key) -> None:
@@ -59,14 +67,19 @@ class Wakes:
         """Wake by what other replicas commit. Runs until cancelled."""
         while True:
             try:
-                async with database.changes(self._collection, ("insert",)) as stream:
+                async with database.changes(self._collection, self._operations) as stream:
                     while True:
                         change: dict[str, Any] = await stream.next()
-                        row = change.get("fullDocument") or {}
-                        self.wake((row.get("hospital", ""), row.get(self._field, "")))
+                        row: Row = change.get("fullDocument") or {}
+                        for key in self._keys(row):
+                            self.wake((row.get("hospital", ""), key))
             except (Unavailable, Conflict, Unstorable, StopAsyncIteration) as error:
                 log.info("listens_again", collection=self._collection, why=str(error))
                 await ports.clock.sleep(REOPEN)
+
+
+def _one(field: str, row: Row) -> Iterable[str]:
+    return (row.get(field, ""),)
 
 
 async def woken(event: asyncio.Event) -> None:

@@ -77,10 +77,13 @@ class WorkingSet:
             sequences.append(sequence + 1)
         for key, doc in written.items():
             version, sequence = numbers[key]
-            if doc is self._docs.get(key):  # a rule may give back what it got
+            known = self._docs.get(key)
+            if doc is known:  # a rule may give back what it got
                 doc = written[key] = doc.but()
             # A document that a rule has just made is nobody else's: numbered where it is.
             vars(doc).update(version=version, sequence=sequence, schema_number=doc.SCHEMA)
+            if known is not None and known.unknown is not None:
+                vars(doc).update(unknown=known.unknown)
         return written, sequences
 
     def _number(

@@ -5,6 +5,7 @@ YAML 1.2, section 3.2.1.3, asks for unique keys; PyYAML silently takes the last 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +35,18 @@ def read(path: Path) -> Any:
     """The one document in the file; ``yaml.YAMLError`` names the file and the line."""
     with path.open("rb") as file:
         return yaml.load(file, _Loader)  # noqa: S506 - a SafeLoader
+
+
+def checked(folder: Path, check: Callable[[Any], object], pattern: str = "*.yaml") -> list[Any]:
+    """The documents of a folder's files, in the names' order, each of which ``check`` takes.
+
+    ``ValueError`` names the file, and is from what ``check`` raised.
+    """
+    found = []
+    for file in sorted(folder.glob(pattern)):
+        try:
+            found.append(read(file))
+            check(found[-1])
+        except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+            raise ValueError(f"{file}: {error}") from error
+    return found

@@ -10,7 +10,9 @@ that happens; start with ``domain/discharge.py``.
 
 from __future__ import annotations
 
-from libs.common import metrics, service
+from datetime import timedelta
+
+from libs.common import exemplars, metrics, service
 from libs.common.decision import Answer, Input
 from libs.common.events import (
     GroupOpened,
@@ -23,10 +25,12 @@ from libs.common.events import (
 from libs.common.service import ServiceSpec
 from services.enrollment.api import ACCESS, ROUTERS
 from services.enrollment.api.wording import TEXTS
+from services.enrollment.domain.invitation import Invitation
+from services.enrollment.domain.staff import StaffTask, TaskStatus
 from services.enrollment.handlers import HANDLERS
 from services.enrollment.policy import load_policy
 from services.enrollment.settings import Settings
-from services.enrollment.store import COLLECTIONS
+from services.enrollment.store import COLLECTIONS, WAITS
 
 OUTCOMES = {
     InvitationAccepted.TYPE: "accepted",
@@ -36,16 +40,44 @@ OUTCOMES = {
 }
 
 
-def count(_input: Input, answer: Answer) -> None:
+def count(input: Input, answer: Answer) -> None:
     """What was decided, as the figures that a hospital looks at."""
     for emit in answer.events:
-        type = emit.data.TYPE
-        if type == InvitationIssued.TYPE:
-            metrics.INVITATIONS_ISSUED.inc()
-        elif type in OUTCOMES:
-            metrics.INVITATIONS_OUTCOME.labels(outcome=OUTCOMES[type]).inc()
-        elif type == GroupOpened.TYPE:
+        fact, about = emit.data, emit.about
+        if isinstance(fact, GroupOpened):
             metrics.GROUPS_OPENED.inc()
+        if not isinstance(about, Invitation):
+            continue
+        department = metrics.department(about.department_code)
+        if isinstance(fact, InvitationIssued):
+            metrics.INVITATIONS_ISSUED.labels(department=department).inc()
+            if about.issue == 1:  # a link that is made anew says nothing of the discharge
+                _took("invited", fact.issued_at - about.discharged_at, input)
+        elif fact.TYPE in OUTCOMES:
+            outcome = OUTCOMES[fact.TYPE]
+            metrics.INVITATIONS_OUTCOME.labels(outcome=outcome, department=department).inc()
+            if isinstance(fact, InvitationAccepted):
+                _took("accepted", fact.accepted_at - about.issued_at, input)
+    for doc in answer.changes:
+        if isinstance(doc, StaffTask):
+            _count_task(doc, input)
+
+
+def _count_task(task: StaffTask, input: Input) -> None:
+    if task.status is TaskStatus.OPEN and task.version <= 1:
+        department = metrics.department(task.department_code)
+        metrics.STAFF_TASKS.labels(reason=task.reason, department=department).inc()
+    elif task.done_by is not None and task.done_at is not None:
+        _took("staff", task.done_at - task.at, input)
+
+
+def _took(stage: str, time: timedelta, input: Input) -> None:
+    metrics.JOURNEY_STAGE_SECONDS.labels(journey="discharge", stage=stage).observe(
+        time.total_seconds(), exemplars.of(input.traceparent)
+    )
+
+
+metrics.begin("discharge", "invited", "accepted", "staff")
 
 
 SPEC = ServiceSpec(
@@ -54,6 +86,7 @@ SPEC = ServiceSpec(
     topics=("hospital.encounters", "hospital.patients"),
     handlers=HANDLERS,
     collections=COLLECTIONS,
+    waits=WAITS,
     routers=ROUTERS,
     access=ACCESS,
     texts=TEXTS,

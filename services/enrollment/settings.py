@@ -10,7 +10,7 @@ from libs.common.settings import Settings as CommonSettings
 
 
 class Settings(CommonSettings):
-    http_port: int = 8001
+    http_port: int = Field(8001, description="the port of its HTTP API")
     public_base_url: str = Field(
         "http://127.0.0.1:8001",
         description="where people reach /accept, without a slash at the end",

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from libs.common.mongo import CollectionSpec, Database, Index
+from libs.common.mongo import CollectionSpec, Database, Index, Row
+from libs.common.waiting import Wait, index_of_waiting
 from services.enrollment.domain.consent import Consent
 from services.enrollment.domain.encounter import Encounter
 from services.enrollment.domain.group import Group
@@ -14,6 +15,9 @@ from services.enrollment.domain.invitation import Invitation, hash_of
 from services.enrollment.domain.membership import Membership
 from services.enrollment.domain.patient import Patient
 from services.enrollment.domain.staff import StaffTask, TaskStatus
+
+#: Of invitations and tasks alike.
+OPEN: Row = {"status": "open"}
 
 PATIENTS = CollectionSpec(Patient)
 ENCOUNTERS = CollectionSpec(Encounter, (Index(("patient_id",)),))
@@ -28,6 +32,7 @@ INVITATIONS = CollectionSpec(
         Index(("person_id",)),
         Index(("group_id",)),
         Index(("encounter_id", "id")),
+        index_of_waiting("status", "issued_at", where=OPEN),
     ),
 )
 MEMBERSHIPS = CollectionSpec(
@@ -40,6 +45,7 @@ STAFF_TASKS = CollectionSpec(
         Index(("patient_id",)),
         Index(("status", "department_code", "at", "id")),
         Index(("status", "at", "id")),  # ops: the whole hospital
+        index_of_waiting("status", "at", where=OPEN),
     ),
 )
 
@@ -51,6 +57,12 @@ COLLECTIONS = (
     MEMBERSHIPS,
     CONSENTS,
     STAFF_TASKS,
+)
+
+
+WAITS = (
+    Wait("invitation", INVITATIONS, OPEN, "issued_at"),
+    Wait("staff_task", STAFF_TASKS, OPEN, "at"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,7 @@ from libs.common.blobs import BUCKET, StoredBlobs
 from libs.common.commands import Commands
 from libs.common.decision import Answer, Decision, Input
 from libs.common.service import Runtime, ServiceSpec
+from libs.common.tls import Renewed
 from libs.common.webhooks import WebhookClient
 from services.interop.api import (
     documents,
@@ -172,12 +174,11 @@ async def serve_mllp(runtime: Runtime) -> None:
         drain_timeout=settings.mllp_unread_seconds,
         idle_timeout=settings.mllp_idle_seconds,
     )
+    cert, key, ca = settings.mllp_tls_cert, settings.mllp_tls_key, settings.mllp_tls_client_ca
     tls = None
-    if settings.mllp_tls_cert is not None:
-        tls = server_context(
-            certificate=settings.mllp_tls_cert,
-            key=settings.mllp_tls_key,
-            client_ca=settings.mllp_tls_client_ca,
+    if cert is not None:
+        tls = Renewed(
+            partial(server_context, certificate=cert, key=key, client_ca=ca), cert, key, ca
         )
     server = MllpServer(listening.handle, limits, tls)
     await server.start(settings.mllp_host or settings.http_host, settings.mllp_port)

@@ -10,7 +10,7 @@ from libs.common.settings import Settings as CommonSettings
 
 
 class Settings(CommonSettings):
-    http_port: int = 8006
+    http_port: int = Field(8006, description="the port of its HTTP API")
     interop_hospital: str = Field("h1", description="whose systems send here over MLLP")
     interop_public_url: str = Field(
         "http://127.0.0.1:8006",
@@ -25,7 +25,7 @@ class Settings(CommonSettings):
         le=256 * 1024 * 1024,
         description="bytes of one message; all connections together may hold 256 MiB",
     )
-    mllp_max_connections: int = Field(256, ge=1)
+    mllp_max_connections: int = Field(256, ge=1, description="at a time, of all senders")
     mllp_max_per_address: int = Field(
         32, ge=1, description="connections; more for an interface engine or a TLS proxy"
     )
@@ -33,7 +33,7 @@ class Settings(CommonSettings):
     mllp_unread_seconds: float = Field(30.0, gt=0, description="for a sender to read its answers")
     mllp_idle_seconds: float = Field(3_600.0, gt=0, description="until the next message begins")
     mllp_tls_cert: Path | None = Field(None, description="PEM; with it MLLP speaks TLS only")
-    mllp_tls_key: Path | None = None
+    mllp_tls_key: Path | None = Field(None, description="PEM: its key, if in another file")
     mllp_tls_client_ca: Path | None = Field(
         None, description="PEM; with it every sender needs a certificate"
     )

@@ -16,7 +16,7 @@ from services.interop.domain.kept import Kept
 from services.interop.domain.patient import Patient
 from services.interop.domain.receipt import Body, Control, Receipt, Standing
 from services.interop.domain.stay import Stay
-from services.interop.domain.subscription import LIVE, Subscription
+from services.interop.domain.subscription import LIVE, RETIRED, Subscription
 from services.interop.ports import Key, Look
 from services.interop.settings import Settings
 
@@ -167,10 +167,10 @@ class Subscriptions:
     async def page(
         self, hospital: str, client: str | None, *, after: str | None, limit: int
     ) -> list[Subscription]:
-        """Those of one partner, or of all."""
+        """Those that exist for one partner, or all."""
         where: dict[str, Any] = {"status": {"$in": list(LIVE)}}
         if client is not None:
-            where["client"] = client
+            where |= {"client": client, "reason": {"$ne": RETIRED}}
         if after is not None:
             where["id"] = {"$gt": after}
         return await self._subscriptions.find(hospital, where, limit=limit)

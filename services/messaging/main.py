@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Coroutine, Sequence
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from libs.common import service, yaml_files
+from libs.common import exemplars, metrics, service, yaml_files
 from libs.common.decision import Answer, Input
+from libs.common.events import QuestionAnswered
 from libs.common.service import Runtime, ServiceSpec
 from libs.common.wakes import Wakes
 from services.messaging.api.routes import ACCESS, TEXTS, router
 from services.messaging.domain.message import Message
-from services.messaging.domain.policy import Policy
+from services.messaging.domain.policy import Figures, Policy, Sheet, rules_sheet
 from services.messaging.handlers import HANDLERS
 from services.messaging.settings import Settings
-from services.messaging.store import COLLECTIONS
+from services.messaging.store import COLLECTIONS, WAITS
 
 
 def load_policy(settings: Settings) -> Policy:
     folder = settings.policies_dir
     return Policy(
-        figures=_read(folder / "messaging"),
-        rules=_read(folder / "consents", only="rules."),
-        sheets=_read(folder / "education"),
+        figures=yaml_files.checked(folder / "messaging", Figures.model_validate),
+        rules=yaml_files.checked(folder / "consents", rules_sheet, "rules.*.yaml"),
+        sheets=yaml_files.checked(folder / "education", Sheet.model_validate),
         zone=ZoneInfo(settings.hospital_time_zone),
     )
 
 
-def _read(folder: Path, only: str = "") -> Iterator[dict[str, Any]]:
-    for file in sorted(folder.glob(f"{only}*.yaml")):
-        yield yaml_files.read(file)
+def _took(time: timedelta, input: Input) -> None:
+    metrics.JOURNEY_STAGE_SECONDS.labels(journey="question", stage="answered").observe(
+        time.total_seconds(), exemplars.of(input.traceparent)
+    )
+
+
+metrics.begin("question", "answered")
 
 
 def new_spec() -> ServiceSpec:
     """Messaging with wakes of its own: two replicas in one process need two."""
     wakes = Wakes(Message.COLLECTION, "group_id")
 
-    def committed(_input: Input, answer: Answer) -> None:
+    def committed(input: Input, answer: Answer) -> None:
         for doc in answer.changes:
             if isinstance(doc, Message):
                 wakes.wake((doc.hospital, doc.group_id))
+        for emit in answer.events:
+            if isinstance(emit.data, QuestionAnswered):
+                _took(emit.data.answered_at - emit.data.asked_at, input)
 
     def background(runtime: Runtime) -> Sequence[Coroutine[Any, Any, None]]:
         return [wakes.listen(runtime.database, runtime.ports)]
@@ -52,6 +60,7 @@ def new_spec() -> ServiceSpec:
         topics=("enrollment.events", "enrollment.groups", "hospital.patients", "hospital.staff"),
         handlers=HANDLERS,
         collections=COLLECTIONS,
+        waits=WAITS,
         routers=(router(wakes),),
         access=ACCESS,
         texts=TEXTS,

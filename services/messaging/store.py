@@ -7,23 +7,28 @@ from datetime import datetime
 from typing import Any
 
 from libs.common.decision import Actor
-from libs.common.mongo import CollectionSpec, Database, Index
+from libs.common.mongo import CollectionSpec, Database, Index, Row
+from libs.common.waiting import Wait, index_of_waiting
 from services.messaging.domain.group import STAFF_ROLES, Group, Member, Voice, voice
 from services.messaging.domain.message import Message, QuestionStatus
 from services.messaging.domain.person import Person
 
 GROUPS = CollectionSpec(Group, indexes=(Index(("department_code",)),))
 MEMBERS = CollectionSpec(Member, indexes=(Index(("group_id",)), Index(("person_id",))))
+UNANSWERED: Row = {"question": QuestionStatus.UNANSWERED.value}
 MESSAGES = CollectionSpec(
     Message,
     indexes=(
         Index(("group_id", "number"), unique=True),
         Index(("question", "sent_at", "id")),
+        index_of_waiting("question", "sent_at", where=UNANSWERED),
     ),
 )
 PERSONS = CollectionSpec(Person, indexes=(Index(("survivor_id",)),))
 
 COLLECTIONS: tuple[CollectionSpec[Any], ...] = (GROUPS, MEMBERS, MESSAGES, PERSONS)
+
+WAITS = (Wait("question", MESSAGES, UNANSWERED, "sent_at"),)
 
 
 class Store:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from libs.common import metrics, service
-from libs.common.decision import Answer, Input
+from libs.common import exemplars, metrics, service
+from libs.common.decision import Answer, Document, Input
 from libs.common.events import (
     Channel,
     NotificationFailed,
@@ -21,6 +21,7 @@ from services.notify.api.live import new_wakes
 from services.notify.api.routes import ACCESS, router
 from services.notify.domain.delivery import Delivery, DeliveryStatus
 from services.notify.domain.inbox import InboxMessage, InboxStatus
+from services.notify.domain.notification import Notification
 from services.notify.handlers import HANDLERS
 from services.notify.policy import call_seconds, claim_seconds, load_policy, switched_on
 from services.notify.ports import Due, Sender
@@ -96,7 +97,7 @@ class Parts:
         self.hint = sending.hint
         return [sending.run(), self.wakes.listen(runtime.database, runtime.ports)]
 
-    def committed(self, _input: Input, answer: Answer) -> None:
+    def committed(self, input: Input, answer: Answer) -> None:
         for doc in answer.changes:
             match doc:
                 # Retries are pending, too; they wait for their time.
@@ -108,12 +109,13 @@ class Parts:
                     pass
         for emit in answer.events:
             match emit.data:
-                case NotificationSent(channel=channel):
-                    _count(channel, "sent")
+                case NotificationSent() as sent:
+                    _count(sent.channel, "sent", sent.attempt)
+                    _time(sent, emit.about, input)
                 case NotificationRead(channel=channel):
                     _count(channel, "read")
-                case NotificationFailed(channel=channel):
-                    _count(channel, "failed")
+                case NotificationFailed(channel=channel, attempt=attempt):
+                    _count(channel, "failed", attempt)
                 case NotificationSuppressed(channel=channel):
                     _count(channel, "suppressed")
                 case _:
@@ -130,8 +132,33 @@ def due_of(delivery: Delivery) -> Due:
     )
 
 
-def _count(channel: Channel | None, outcome: str) -> None:
+def _count(channel: Channel | None, outcome: str, attempts: int = 0) -> None:
     metrics.NOTIFICATIONS.labels(channel=channel or "all", outcome=outcome).inc()
+    if channel is not None and channel is not Channel.INBOX and attempts:
+        metrics.DELIVERY_ATTEMPTS.labels(channel=channel, outcome=outcome).observe(attempts)
+
+
+#: Of which journey the patient's side is told, by how a template's name begins.
+JOURNEYS = {
+    "invitation": "discharge",
+    "report": "report",
+    "refill": "refill",
+    "question": "question",
+}
+
+
+for _journey in JOURNEYS.values():
+    metrics.begin(_journey, "pushed")
+
+
+def _time(sent: NotificationSent, about: Document | None, input: Input) -> None:
+    journey = JOURNEYS.get(sent.template.partition(".")[0])
+    if journey is None or not isinstance(about, Notification) or about.for_staff:
+        return
+    if about.event_time is not None:
+        metrics.JOURNEY_STAGE_SECONDS.labels(journey=journey, stage="pushed").observe(
+            (sent.sent_at - about.event_time).total_seconds(), exemplars.of(input.traceparent)
+        )
 
 
 def new_spec() -> ServiceSpec:

@@ -15,15 +15,17 @@ from libs.common.signing import secret_of
 class Settings(Common):
     """A channel is on when its provider is configured: ``SMTP_HOST``, ``WEBHOOK_SECRET``."""
 
-    http_port: int = 8005
+    http_port: int = Field(8005, description="the port of its HTTP API")
 
     smtp_host: str = Field("", description="the mail server; empty: no e-mail")
-    smtp_port: int = 587
-    smtp_security: Literal["none", "starttls", "tls"] = "starttls"
-    smtp_username: str = ""
-    smtp_password: SecretStr = SecretStr("")
+    smtp_port: int = Field(587, description="its port")
+    smtp_security: Literal["none", "starttls", "tls"] = Field(
+        "starttls", description="how the connection is kept private"
+    )
+    smtp_username: str = Field("", description="who we are to it; empty: nobody asks")
+    smtp_password: SecretStr = Field(SecretStr(""), description="its password")
     smtp_from: str = Field("", description="the address that mails come from")
-    smtp_from_name: str = ""
+    smtp_from_name: str = Field("", description="the name beside that address")
     smtp_timeout: float = Field(20.0, gt=0, le=300, description="seconds for each answer")
     smtp_calls: int = Field(16, ge=1, le=200, description="mails under way at a time")
 

@@ -1,7 +1,8 @@
-"""Who holds the private keys of doctors and pharmacists?
+"""Who holds the private keys of doctors and pharmacists, and who knows of medicines?
 
-Not we: the hospital's certificate authority, or its signing service. It signs for the one
-person that it is asked for, and says with which key.
+Not we. The hospital's certificate authority, or its signing service, signs for the one person
+that it is asked for, and says with which key. Its rule engine says what it finds against a
+prescription.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
+
+from services.prescriptions.domain.checks import ClinicalChecks, NotChecked, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +59,37 @@ class SigningFailed(Exception):
 class Signer(Protocol):
     async def sign(self, asked: SignatureRequest) -> MadeJws:
         """Raises :class:`SigningFailed`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """``question`` is to be checked for ``hospital``; ``id`` names this one asking."""
+
+    id: str
+    hospital: str
+    at: datetime
+    question: Question
+
+
+class CheckFailed(Exception):
+    """Nothing was checked. ``why`` is for the log and holds no personal data."""
+
+    def __init__(self, reason: NotChecked, why: str) -> None:
+        super().__init__(f"{reason}: {why}")
+        self.reason = reason
+        self.why = why
+
+
+class ClinicalChecker(Protocol):
+    @property
+    def name(self) -> str:
+        """A word from a closed list, for the metrics and for people to read."""
+        ...
+
+    async def check(self, asked: CheckRequest) -> ClinicalChecks:
+        """What it found; kinds of checks of which it says nothing are not checked.
+
+        Raises :class:`CheckFailed`.
+        """
         ...

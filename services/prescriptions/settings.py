@@ -1,4 +1,4 @@
-"""What can be set for prescriptions from outside, besides ``policies/renewal``?"""
+"""What can be set for prescriptions from outside, besides ``policies``?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from libs.common.settings import Settings as CommonSettings
 
 
 class Settings(CommonSettings):
-    http_port: int = 8004
+    http_port: int = Field(8004, description="the port of its HTTP API")
     signing_url: str = Field(
         "", description="the hospital's signing service; may be empty in development only"
     )
@@ -25,6 +25,15 @@ class Settings(CommonSettings):
     signing_keys_dir: Path = Field(
         Path(".data/signing-keys"), description="keys of our own, in development only"
     )
+    clinical_url: str = Field(
+        "", description="the hospital's rule engine; the set in policies/clinical if empty"
+    )
+    clinical_timeout: float = Field(2.0, gt=0, le=10, description="seconds for a check, in all")
+    clinical_ca: Path | None = Field(
+        None, description="PEM: who vouches for it; the system's authorities if absent"
+    )
+    clinical_client_cert: Path | None = Field(None, description="PEM: our certificate to it")
+    clinical_client_key: Path | None = Field(None, description="PEM: its key, if in another file")
     prescriptions_public_url: str = Field(
         "http://127.0.0.1:8004",
         description="where people reach /verify, without a slash at the end",
@@ -32,8 +41,9 @@ class Settings(CommonSettings):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        if self.signing_url:
-            url = urlsplit(self.signing_url)
-            if url.scheme != "https" and (url.scheme, self.environment) != ("http", "development"):
-                raise ValueError("SIGNING_URL must be an https URL")
+        for name in ("signing_url", "clinical_url"):
+            url = urlsplit(getattr(self, name))
+            here = (url.scheme, self.environment) == ("http", "development")
+            if url.geturl() and url.scheme != "https" and not here:
+                raise ValueError(f"{name.upper()} must be an https URL")
         return self

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from libs.common.settings import Settings as CommonSettings
 
 
 class Settings(CommonSettings):
-    http_port: int = 8003
+    http_port: int = Field(8003, description="the port of its HTTP API")

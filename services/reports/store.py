@@ -8,16 +8,19 @@ from typing import Any
 
 from libs.common.decision import Actor
 from libs.common.events import LinkScope
-from libs.common.mongo import CollectionSpec, Database, Index
+from libs.common.mongo import CollectionSpec, Database, Index, Row
+from libs.common.waiting import Wait, index_of_waiting
 from services.reports.domain.people import Patient, People, RelatedPerson, acts_for
-from services.reports.domain.report import Report, ReportVersion, Status
+from services.reports.domain.report import Report, ReportVersion, Status, Why
 
+HELD: Row = {"status": Status.HELD.value}
 REPORTS = CollectionSpec(
     Report,
     indexes=(
         Index(("patient_id", "issued_at", "id")),
         Index(("status", "issued_at", "id")),
         Index(("open_for",)),
+        index_of_waiting("why", "issued_at", where=HELD),
     ),
 )
 VERSIONS = CollectionSpec(ReportVersion)
@@ -25,6 +28,11 @@ PATIENTS = CollectionSpec(Patient, indexes=(Index(("survivor_id",)),))
 RELATED = CollectionSpec(RelatedPerson, indexes=(Index(("patient_id",)), Index(("person_id",))))
 
 COLLECTIONS: tuple[CollectionSpec[Any], ...] = (REPORTS, VERSIONS, PATIENTS, RELATED)
+
+WAITS = tuple(
+    Wait(why.value, REPORTS, {**HELD, "why": why.value}, "issued_at")
+    for why in (Why.CRITICAL, Why.TALK_FIRST, Why.HELD)
+)
 
 #: The sort values of a report in a list.
 Keyset = tuple[datetime, str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import importlib
 import json
@@ -16,9 +17,11 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import ValidationError
 
-from libs.common.devstack.places import SERVICES
+from libs.common.devstack.places import ROOT, SERVICES
 from libs.common.events import EVENT_TYPES, Event
 from libs.common.migrate import INBOX_DAYS
+from libs.common.replays import replay_topic
+from libs.common.topic_registry import Topic
 from scripts.contracts import (
     CONTRACTS,
     compatibility,
@@ -28,8 +31,9 @@ from scripts.contracts import (
     main,
     registry,
 )
-from scripts.published import Published, Topic, read, read_at
+from scripts.published import Published, read, read_at
 from scripts.schemas import schema_of
+from services.interop.domain.partners import PUBLISHABLE
 from tests.support.examples import BODIES
 
 DISCHARGED = "hospital.encounter.discharged.v1"
@@ -62,14 +66,20 @@ def test_every_type_is_on_the_topic_that_its_class_names(published: Published) -
     assert registry(EVENT_TYPES, published.topics) == []
 
 
-def test_every_consumer_has_a_topic_for_its_dead_letters(published: Published) -> None:
-    dead_letters = {name for name, topic in published.topics.items() if topic.dead_letters}
-    assert dead_letters == {f"lianxin.{service}.dlq" for service in SERVICES}
+def test_every_consumer_has_topics_for_its_dead_letters_and_for_what_it_reads_again(
+    published: Published,
+) -> None:
+    topics = published.topics.values()
+    assert {t.name for t in topics if t.dead_letters} == {f"lianxin.{s}.dlq" for s in SERVICES}
+    assert {t.name for t in topics if t.replays} == {f"lianxin.{s}.replay" for s in SERVICES}
+    for topic in topics:
+        if topic.replays:  # nobody but its consumer
+            assert topic.consumers == [topic.name.removesuffix(".replay")]
 
 
 def test_partners_may_what_the_partner_kit_tells_them(published: Published) -> None:
     for name, topic in published.topics.items():
-        assert ("read" in topic.partners) == (name != "notify.requests" and not topic.dead_letters)
+        assert ("read" in topic.partners) == (name != "notify.requests" and not topic.internal)
         assert ("write" in topic.partners) == name.startswith(("hospital.", "notify.requests"))
 
 
@@ -79,7 +89,32 @@ def test_the_topics_that_a_service_reads_name_it_as_consumer(
 ) -> None:
     wired = set(importlib.import_module(f"services.{service}.main").SPEC.topics)
     group = f"lianxin.{service}"
-    assert wired == {name for name, t in published.topics.items() if group in t.consumers}
+    listed = {name for name, t in published.topics.items() if group in t.consumers}
+    assert listed == wired | {replay_topic(group)}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_topics_that_a_service_writes_name_it_as_producer(
+    published: Published, service: str
+) -> None:
+    named = {
+        name
+        for name, topic in published.topics.items()
+        if f"lianxin.{service}" in topic.producers and not topic.dead_letters
+    }
+    assert written(service) | (PUBLISHABLE if service == "interop" else set()) == named
+
+
+def written(service: str) -> set[str]:
+    """The topics of the events that its code makes, by ``Event(…)`` or ``fact(Event, …)``."""
+    topic = {model.__name__: model.TOPIC for model in EVENT_TYPES.values()}
+    found = set()
+    for file in (ROOT / "services" / service).rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+                made = [call.func, *call.args[:1]] if call.func.id == "fact" else [call.func]
+                found |= {topic[n.id] for n in made if isinstance(n, ast.Name) and n.id in topic}
+    return found
 
 
 # -- class and schema say the same ------------------------------------------------------
@@ -536,6 +571,7 @@ def test_no_type_that_a_service_reads_is_a_draft() -> None:
 def test_the_inbox_remembers_longer_than_anything_may_come_again() -> None:
     """A dead letter may be replayed as long as it is kept, and its source was kept before."""
     topics_kept = read(CONTRACTS).topics.values()
-    source = max(t.retention_ms for t in topics_kept if not t.dead_letters)
+    source = max(t.retention_ms for t in topics_kept if not t.internal)
     letter = max(t.retention_ms for t in topics_kept if t.dead_letters)
-    assert source + letter < INBOX_DAYS * 86_400_000
+    copy = max(t.retention_ms for t in topics_kept if t.replays)
+    assert source + letter + copy < INBOX_DAYS * 86_400_000

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -49,6 +51,15 @@ def models(root: Any) -> Iterator[type[BaseModel]]:
 def test_a_type_has_the_published_form(model: type[Event]) -> None:
     assert re.fullmatch(r"hospital\.[a-z]+\.[a-z_]+\.v[1-9]\d*", model.TYPE)
     assert EVENT_TYPES[model.TYPE] is model
+
+
+def test_a_type_is_a_draft_just_as_long_as_no_service_names_it() -> None:
+    named: set[str] = set()
+    for file in Path("services").rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        named |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    by_no_service = {m.__name__ for m in EVENT_TYPES.values() if m.__name__ not in named}
+    assert by_no_service == {m.__name__ for m in EVENT_TYPES.values() if m.DRAFT}
 
 
 @pytest.mark.parametrize("model", TYPES)

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from libs.common.devstack.day.cast import PHARMACIST, STAFF, Patient
 from libs.common.devstack.day.hearing import eventually
 from libs.common.devstack.day.wire import Wire
@@ -20,6 +22,7 @@ from libs.common.events import (
     MemberJoined,
     PatientMerged,
     RefillEffective,
+    RefillSuspended,
     ResultReleased,
 )
 from tests.e2e.given import Story
@@ -80,13 +83,19 @@ class His:
         )
 
     async def prescribes(
-        self, patient: Patient, number: str, days_ago: int = 25, days: int = 28
+        self,
+        patient: Patient,
+        number: str,
+        days_ago: float = 25,
+        days: int = 28,
+        control: str = "NW",
+        parent: str = "",
     ) -> None:
         at = stamp(self.story.ago(days=days_ago))
         await self.sends(
             "RDE^O11",
             patient,
-            f"ORC|NW|{number}|||||||{at}|||d-3020^医生",
+            f"ORC|{control}|{number}||||||{parent}|{at}|||d-3020^医生",
             "RXE||C08CA01^苯磺酸氨氯地平片^ATC|5||mg|TAB^片|^每日一次，每次5毫克，口服|||28|TAB^片",
             f"TQ1|1||QD|||{days}^D",
             pv1="PV1|1|O|CARDIO",
@@ -147,6 +156,38 @@ async def test_what_an_rde_prescribes_is_renewed(story: Story, wire: Wire) -> No
 
     told = await wire.hears(RefillEffective, refill_id=asked["id"])
     assert (told.number, told.remaining) == (1, 2)
+
+
+@pytest.mark.parametrize("held", ["original", "copy"])
+async def test_a_renewal_in_effect_of_what_is_put_on_hold_is_withheld_and_a_release_changes_nothing(
+    story: Story, wire: Wire, held: str
+) -> None:
+    his = His(story)
+    patient, number = his.patient(age=61), story.new_id("rx")
+    await his.sends("ADT^A28", patient)
+    await his.prescribes(patient, number)
+    (renewable,) = await story.may_ask(patient.caller, patient)
+    asked = await story.asks(patient.caller, patient, renewable["prescription_id"])
+    await story.decides(CARDIOLOGIST, asked["id"], "approve", comment="血压平稳，长期用药")
+    await story.decides(PHARMACISTS, asked["id"], "pass")
+    effective = await wire.hears(RefillEffective, refill_id=asked["id"])
+
+    if held == "copy":  # the hospital's own of the renewal, under a number of its own
+        number = story.new_id("copy")
+        await his.prescribes(patient, number, days_ago=0, parent=effective.new_prescription_id)
+    await his.prescribes(patient, number, days_ago=0, control="HD")
+
+    void = await wire.hears(RefillSuspended, refill_id=asked["id"])
+    assert (void.new_prescription_id, void.reason) == (
+        effective.new_prescription_id,
+        "prescription_stopped",
+    )
+    await wire.told(patient.caller, "refill.withheld")
+    await his.prescribes(patient, number, days_ago=0, control="RL")
+    await his.prescribes(patient, story.new_id("other"), days_ago=0, days=1)
+    found = await story.may_ask(patient.caller, patient, count=3 if held == "copy" else 2)
+    (on_hold,) = [r for r in found if r["prescription_id"].startswith(number)]
+    assert (on_hold["renewable"], on_hold["reason"]) == (False, "prescription_stopped")
 
 
 async def test_a40_makes_one_patient_of_two_in_every_service(story: Story, wire: Wire) -> None:

@@ -12,6 +12,7 @@ from libs.common import logs
 from libs.common.devstack.stack import Stack
 from tests.simulators.smtp import MailServer, mail_server
 from tests.simulators.webhooks import WebhookReceiver, webhook_receiver
+from tests.support.otlp import Collector
 from tests.support.platform import Hospital, Platform
 
 
@@ -23,9 +24,19 @@ def require_our_own() -> None:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def collector() -> Iterator[Collector]:
+    """Gets the spans of one trace in ten, as in a region."""
+    found = Collector()
+    with found.running():
+        yield found
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Platform]:
     require_our_own()
     with Stack(tmp_path_factory.mktemp("platform")) as stack:
+        sampled = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "TRACE_SAMPLE_RATIO": "0.1"}
+        stack.environment |= sampled
         yield Platform.over(stack)
 
 

@@ -43,10 +43,11 @@ PATIENT = f"p{N}"
 TWO_MB = 2 * 1024 * 1024
 
 
-#: On the topics of services that partners alone read.
+#: On the topics that no event of the journeys above stands on.
 FOR_PARTNERS = (
     "hospital.condition.recorded.v1/hypertension",
     "hospital.exam.scheduled.v1/mri",
+    "hospital.fulfilment.updated.v1/dispensed",
     "hospital.message.posted.v1/welcome",
     "hospital.notification.sent.v1/email",
     "hospital.refill.requested.v1/first",

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import signal
+import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+import httpx
 import pytest
 
 from libs.common.devstack.mllp import Sender
-from libs.common.events import EVENT_TYPES, EncounterDischarged, InvitationIssued
+from libs.common.events import EVENT_TYPES, EncounterDischarged, InvitationIssued, PatientDeceased
 from services.interop.settings import Settings
 from tests.failure.journeys import require_each, require_order
 from tests.support import topics
 from tests.support.platform import Hospital, Platform, eventually
 
 CONNECTIONS: Final = 4
+#: From which number on a test sends messages of its own, beside those from 0: all share the topics.
+AWAY, SAMPLED, ROLLED = 1_000_000, 2_000_000, 3_000_000
 #: Seconds between an answer and the next message.
 PACE: Final = 0.1
 #: Whose messages come in over MLLP.
@@ -43,9 +48,14 @@ def discharge(n: int, at: datetime) -> bytes:
 
 
 class HospitalSystem:
-    """Sends messages in order over one connection, each until it is acknowledged."""
+    """Sends messages in order over one connection, each until it is acknowledged.
 
-    def __init__(self, port: int, messages: Iterable[bytes], pace: float = 0.0) -> None:
+    ``port`` is asked for each connection: several replicas may listen.
+    """
+
+    def __init__(
+        self, port: Callable[[], int], messages: Iterable[bytes], pace: float = 0.0
+    ) -> None:
         self._port, self._messages, self._pace = port, messages, pace
         self.answers: Counter[str] = Counter()
         self.acknowledged = 0
@@ -57,7 +67,7 @@ class HospitalSystem:
         message = next(messages, None)
         while message is not None:
             try:
-                async with Sender(self._port) as connection:
+                async with Sender(self._port()) as connection:
                     while message is not None:
                         self.in_flight = True
                         code = (await connection.send(message)).code
@@ -82,7 +92,7 @@ class Senders:
         port = platform.stack.ports.mllp
         self.systems = [
             HospitalSystem(
-                port, (discharge(n, at) for n in itertools.count(first, CONNECTIONS)), PACE
+                lambda: port, (discharge(n, at) for n in itertools.count(first, CONNECTIONS)), PACE
             )
             for first in range(CONNECTIONS)
         ]
@@ -163,11 +173,65 @@ async def test_every_acknowledged_message_is_told_exactly_once_whatever_is_kille
         # Before anything is sent again, or that would make good what was lost.
         numbers = senders.acknowledged
         await all_told_once(hospital, numbers)
-        again = HospitalSystem(platform.stack.ports.mllp, [discharge(n, at) for n in numbers])
+        port = platform.stack.ports.mllp
+        again = HospitalSystem(lambda: port, [discharge(n, at) for n in numbers])
         await again.run()
         assert again.answers == {"AA": len(numbers)}, "what was stored is acknowledged again"
         await hospital.settled()
         await all_told_once(hospital, numbers)
+
+
+@pytest.mark.timeout(300)
+async def test_without_the_database_nothing_is_taken_and_then_the_same_bytes_are(
+    platform: Platform,
+) -> None:
+    async with Hospital(platform, HOSPITAL) as hospital:
+        number = AWAY
+        message = discharge(number, hospital.ports.clock.now() - timedelta(hours=1))
+        event = {
+            "specversion": "1.0",
+            "id": str(uuid.uuid4()),
+            "source": "https://his.hospital.example/",
+            "type": PatientDeceased.TYPE,
+            "time": "2026-11-18T01:12:00Z",
+            "data": {
+                "patient_id": f"away-{uuid.uuid4().hex}",
+                "deceased_at": "2026-11-18T01:00:00Z",
+            },
+        }
+        url = platform.stack.service_url("interop") + "/v1/events"
+        headers = hospital.headers("sample-partner", "integration")
+        headers |= {"Content-Type": "application/cloudevents+json"}
+
+        async def by_http() -> httpx.Response:
+            return await hospital.http.post(url, content=json.dumps(event), headers=headers)
+
+        async def by_mllp() -> str:
+            try:
+                async with Sender(platform.stack.ports.mllp) as his:
+                    return (await his.send(message, 40)).code
+            except (OSError, EOFError, TimeoutError):
+                return "none"
+
+        await platform.kill("mongo")
+        answer, code = await asyncio.gather(by_http(), by_mllp())
+        assert (answer.status_code, answer.json()["reason"]) == (503, "database_unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert code in ("AE", "none")
+        await platform.start("mongo")
+        control = f"HIS|KILLS|K{number}"
+        assert await hospital.rows("interop", "messages", control=control) == []
+        assert await hospital.untold("interop") == []
+
+        async def taken() -> bool:
+            return (await by_http()).status_code == 202 and await by_mllp() == "AA"
+
+        await eventually(taken, 60)
+        await hospital.settled()
+        (kept,) = await hospital.rows("interop", "messages", control=control)
+        promised = {(event["id"], PatientDeceased.TYPE), *((id, t) for t, id in kept["events"])}
+        told = await hospital.standing(*{EVENT_TYPES[type].TOPIC for _, type in promised})
+        assert promised <= {(e.id, e.type) for e in told}
 
 
 async def all_told_once(hospital: Hospital, numbers: list[int]) -> None:

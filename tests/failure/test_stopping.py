@@ -200,3 +200,18 @@ async def test_a_service_stops_in_time_though_a_part_that_it_needs_is_away(
     await callers.check()
     told = await hospital.rows("notify", "inbox_messages", template="refill.requested")
     assert len(told) == len(await hospital.rows("prescriptions", "refills"))
+
+
+async def test_a_connection_that_was_idle_is_kept_as_long_as_what_stands_before_a_service_keeps_it(
+    platform: Platform,
+) -> None:
+    url = httpx.URL(platform.stack.service_url("reports"))
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    for wait in (6.0, 0.0):  # uvicorn's own is 5 s
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        length = int(head.lower().partition(b"content-length:")[2].split()[0])
+        await reader.readexactly(length)
+        await asyncio.sleep(wait)
+    writer.close()

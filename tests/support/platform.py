@@ -31,8 +31,8 @@ from libs.common.devstack.child import Child
 from libs.common.devstack.places import ROOT, SERVICES, free_ports
 from libs.common.devstack.stack import Stack
 from libs.common.events import Event
-from libs.common.mongo import Database, Row, Unavailable
-from tests.support import topics
+from libs.common.mongo import CollectionSpec, Database, Row, Unavailable
+from tests.support import stored, topics
 
 T = TypeVar("T")
 
@@ -43,6 +43,9 @@ GROUPS: Mapping[str, Sequence[str]] = {
     f"lianxin.{name}": read
     for name in SERVICES
     if (read := import_module(f"services.{name}.main").SPEC.topics)
+}
+COLLECTIONS: Mapping[str, Sequence[CollectionSpec[Any]]] = {
+    name: import_module(f"services.{name}.main").SPEC.collections for name in SERVICES
 }
 #: The programme whose groups are full after so many; the others have the usual limit.
 SMALL = ("cardio", 5)
@@ -158,7 +161,7 @@ class Hospital:
 
     async def __aenter__(self) -> Self:
         self.http = httpx.AsyncClient(timeout=30, trust_env=False)
-        self._databases = {n: Database(self.stack.mongo_url, f"lianxin_{n}") for n in SERVICES}
+        self._databases = {n: self.stack.database(f"lianxin_{n}") for n in SERVICES}
         return self
 
     async def __aexit__(
@@ -255,9 +258,8 @@ class Hospital:
         return self._databases[service]
 
     async def rows(self, service: str, collection: str, **where: Any) -> list[Row]:
-        database = self._databases[service]
         query = {"hospital": self.id, **where}
-        return await database.find_rows(database.raw(collection), query)
+        return await stored.rows(self._databases[service], COLLECTIONS[service], collection, query)
 
     async def untold(self, service: str) -> list[str]:
         """The topics of what a service has committed and not yet sent, for all hospitals."""

@@ -225,7 +225,12 @@ class Case:
     def _decide(self, input: Input, work: WorkingSet) -> Answer:
         handler = self.handlers[input.type]
         assert isinstance(input.data, handler.data), f"{input.type} is sent another body"
-        env = Env(now=self.now, policy=self.policy, secret=self._secret)
+        env = Env(
+            now=self.now,
+            policy=self.policy,
+            secret=self._secret,
+            correlation_id=input.correlation_id or input.id,
+        )
         answer = handler.decide(input, work.view(input.hospital), env)
         pending, sequences = work.stage(input.hospital, answer.changes, answer.events)
         for n, (emit, sequence) in enumerate(zip(answer.events, sequences, strict=True)):

@@ -18,7 +18,7 @@ import httpx
 from fastapi import FastAPI
 
 from libs.common import telemetry
-from libs.common.bus import Producer, TopicSpec, create_topics, read_all
+from libs.common.bus import Producer, read_all
 from libs.common.clock import Ports
 from libs.common.cloudevents import CloudEvent, decode, encode
 from libs.common.devstack.stack import Stack
@@ -27,7 +27,9 @@ from libs.common.http.app import create_app
 from libs.common.migrate import migrate
 from libs.common.mongo import Database, Row
 from libs.common.service import Runtime, ServiceSpec
+from tests.support import stored
 from tests.support.access import Callers, client
+from tests.support.topics import own_topics
 from tests.support.toy import eventually
 
 E = TypeVar("E", bound=Event)
@@ -113,24 +115,27 @@ class Running:
 
     async def rows(self, collection: str, **where: Any) -> list[Row]:
         query = {"hospital": self.hospital, **where}
-        return await self.database.find_rows(self.database.raw(collection), query)
+        return await stored.rows(self.database, self.runtime.spec.collections, collection, query)
 
 
 @asynccontextmanager
-async def running(stack: Stack, spec: ServiceSpec, **settings: Any) -> AsyncIterator[Running]:
-    """``spec`` as a process would run it, ready."""
-    name = f"test-{spec.name}-{uuid.uuid4().hex[:8]}"
+async def running(
+    stack: Stack, spec: ServiceSpec, *, name: Any = "", **settings: Any
+) -> AsyncIterator[Running]:
+    """``spec`` as a process would run it, ready. ``name`` is its group's and its database's; one
+    that is given may be run again, and whoever gave it drops the database."""
+    kept, name = name, name or f"test-{spec.name}-{uuid.uuid4().hex[:8]}"
     chosen = spec.settings(
         environment="development",
         kafka_bootstrap_servers=stack.bootstrap,
         kafka_group=name,
         mongo_url=stack.mongo_url,
+        cipher_keys_dir=stack.service_environment()["CIPHER_KEYS_DIR"],
         mongo_database=name,
         **settings,
     )
-    letters = TopicSpec(f"{name}.dlq", 1, 1, {"max.message.bytes": str(16 * 1024 * 1024)})
-    await create_topics(stack.bootstrap, [letters])
-    preparing = Database(stack.mongo_url, name)
+    await own_topics(stack.bootstrap, name)
+    preparing = stack.database(name)
     await migrate(preparing, spec.collections, spec.lives(chosen), spec.buckets)
     ports = Ports()
     callers = Callers(ports)
@@ -150,7 +155,8 @@ async def running(stack: Stack, spec: ServiceSpec, **settings: Any) -> AsyncIter
     app.state.audit = runtime.audit
     async with AsyncExitStack() as exits:
         exits.push_async_callback(preparing.close)
-        exits.push_async_callback(preparing.drop)
+        if not kept:
+            exits.push_async_callback(preparing.drop)
         await exits.enter_async_context(runtime.running())
 
         async def ready() -> bool:

@@ -12,10 +12,21 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from libs.common.bus import Record
+from libs.common.bus import Record, TopicSpec, create_topics
 from libs.common.cloudevents import CloudEvent, Undecodable, UnknownType, decode
+from libs.common.replays import replay_topic
 
 Position = tuple[str, int]
+
+#: Those that take in any record of the others.
+LARGEST = {"max.message.bytes": str(16 * 1024 * 1024)}
+
+
+async def own_topics(bootstrap: str, group: str) -> None:
+    """What stands beside a consumer group of a test's own. A group that shall read a topic that is
+    not there reads none of the others either."""
+    names = (f"{group}.dlq", replay_topic(group))
+    await create_topics(bootstrap, [TopicSpec(name, 1, 1, LARGEST) for name in names])
 
 
 @asynccontextmanager

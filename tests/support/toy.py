@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from libs.common.bus import ConsumerClient, Producer, TopicSpec, create_topics, read_all
+from libs.common.bus import (
+    ConsumerClient,
+    Outgoing,
+    Producer,
+    TopicSpec,
+    create_topics,
+    read_all,
+)
 from libs.common.clock import Ports
 from libs.common.cloudevents import CloudEvent, Record, decode, encode
 from libs.common.commands import Commands
@@ -41,6 +48,7 @@ from libs.common.lease import Lease
 from libs.common.migrate import migrate
 from libs.common.mongo import CollectionSpec, Database, Index, Row
 from libs.common.relay import Relay
+from libs.common.replays import replay_topic
 from libs.common.telemetry import Tracer
 from libs.common.timers import Timers
 
@@ -57,7 +65,8 @@ class Tally(Document):
 
 
 class Ticked(Event):
-    """``then``: ``ok``, ``refuse``, ``crash`` (a bug), ``huge`` (can't be stored), ``later``."""
+    """``then``: ``ok``, ``refuse``, ``crash`` (a bug), ``huge`` (can't be stored), ``later``,
+    ``anew`` (whatever was counted before)."""
 
     TYPE: ClassVar[str] = "test.ticked.v1"
     TOPIC: ClassVar[str] = "toy.in"
@@ -113,6 +122,8 @@ def tick(out: type[Event]) -> Callable[[Input, State, Env], Answer]:
         if data.then == "crash" or Broken.on:
             raise RuntimeError("a bug")
         tally = state.get(Tally, data.name) or Tally(id=data.name, hospital=input.hospital)
+        if data.then == "anew":
+            tally = Tally(id=data.name, hospital=input.hospital)
         if data.then == "refuse":
             return Refusal("no_more", changes=(), detail="because")
         if data.then == "overflow":
@@ -167,6 +178,7 @@ class Toy:
                 TopicSpec(self.topic_in, partitions, 1, largest),
                 TopicSpec(self.topic_out, partitions, 1, {}),
                 TopicSpec(f"{self.name}.dlq", 1, 1, letters),
+                TopicSpec(replay_topic(self.name), 1, 1, letters),
             ],
         )
         await migrate(self.database, [SPEC])
@@ -197,9 +209,11 @@ class Toy:
         )
 
     async def publish(self, records: Iterable[Record]) -> None:
-        producer = Producer(self.bootstrap)
+        await self.send(_Row(self.topic_in, r.key, r.value, r.headers) for r in records)
+
+    async def send(self, given: Iterable[Outgoing]) -> None:
+        rows, producer = list(given), Producer(self.bootstrap)
         await producer.start()
-        rows = [_Row(self.topic_in, r.key, r.value, r.headers) for r in records]
         while rows:
             sent = {id(r) for r in await producer.send(rows)}
             rows = [r for r in rows if id(r) not in sent]
@@ -283,7 +297,7 @@ class Replica:
         self.consumer = Consumer(
             group=toy.name,
             new_client=lambda revoked: client(
-                toy.bootstrap, toy.name, [toy.topic_in], revoked=revoked
+                toy.bootstrap, toy.name, [toy.topic_in, replay_topic(toy.name)], revoked=revoked
             ),
             engine=self.engine,
             dead_letters=DeadLetters(toy.name, producer),

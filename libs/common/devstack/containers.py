@@ -1,10 +1,12 @@
 """How do real Kafka and MongoDB run in containers (``STACK=containers``)?
 
 Through testcontainers, on the stack's own ports, so that a restart finds the same address.
+``KAFKA_IMAGE`` and ``MONGO_IMAGE`` name other images, as of a registry of one's own.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -97,11 +99,17 @@ class Container:
             self._engine().stop(timeout=STOP_SECONDS)
 
 
+def _bind(container: Any, inside: int, port: int) -> None:
+    """On this machine alone: neither asks who is there. (``with_bind_ports`` takes no address.)"""
+    container.ports[f"{inside}/tcp"] = ("127.0.0.1", port)
+
+
 def kafka(ports: Ports) -> Container:
     def make() -> Any:
         from testcontainers.core.container import DockerContainer
 
-        container = DockerContainer(KAFKA_IMAGE).with_bind_ports(ports.kafka, ports.kafka)
+        container = DockerContainer(os.environ.get("KAFKA_IMAGE") or KAFKA_IMAGE)
+        _bind(container, ports.kafka, ports.kafka)
         inside = settings(PurePosixPath("/tmp/kafka"), ports.kafka, ports.controller)
         inside["listeners"] = inside["listeners"].replace("127.0.0.1", "0.0.0.0")
         for key, value in inside.items():
@@ -115,7 +123,8 @@ def mongo(ports: Ports) -> Container:
     def make() -> Any:
         from testcontainers.core.container import DockerContainer
 
-        container = DockerContainer(MONGO_IMAGE).with_bind_ports(27017, ports.mongo)
+        container = DockerContainer(os.environ.get("MONGO_IMAGE") or MONGO_IMAGE)
+        _bind(container, 27017, ports.mongo)
         return container.with_command("mongod --replSet rs0 --bind_ip_all")
 
     member = "{_id: 0, host: 'localhost:27017'}"

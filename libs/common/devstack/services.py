@@ -11,17 +11,28 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from libs.common.dev_issuer import DEFAULT_AUDIENCE, JWKS_FILE, PATH
+from libs.common.dev_issuer import DEFAULT_AUDIENCE, JWKS_FILE, PATH, write_new
 from libs.common.devstack.child import Program
 from libs.common.devstack.errors import StackError
 from libs.common.devstack.places import ROOT, SERVICES, Ports, free_ports
 from libs.common.devstack.probe import http_answers
+from libs.common.envelope import ACTIVE, key_file, new_key
 
 MIGRATE_SECONDS = 120
 
 
 def issuer_folder(folder: Path) -> Path:
     return folder / "dev-issuer"
+
+
+def cipher_folder(folder: Path) -> Path:
+    """The keys that seal personal data; one is made the first time."""
+    keys = folder / "cipher-keys"
+    keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not (keys / ACTIVE).exists():
+        write_new(key_file(keys, "development"), new_key())
+        write_new(keys / ACTIVE, b"development\n")
+    return keys
 
 
 def environment(folder: Path, ports: Ports, bootstrap: str, mongo_url: str) -> dict[str, str]:
@@ -36,6 +47,7 @@ def environment(folder: Path, ports: Ports, bootstrap: str, mongo_url: str) -> d
         "OIDC_JWKS_URL": (issuer_folder(folder) / JWKS_FILE).as_uri(),
         "POLICIES_DIR": str(ROOT / "policies"),
         "SIGNING_KEYS_DIR": str(folder / "signing-keys"),
+        "CIPHER_KEYS_DIR": str(cipher_folder(folder)),
         "PUBLIC_BASE_URL": f"http://127.0.0.1:{ports.services['enrollment']}",
         "PRESCRIPTIONS_PUBLIC_URL": f"http://127.0.0.1:{ports.services['prescriptions']}",
         "INTEROP_PUBLIC_URL": f"http://127.0.0.1:{ports.services['interop']}",

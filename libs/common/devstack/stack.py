@@ -28,6 +28,8 @@ from libs.common.devstack.lock import FolderLock
 from libs.common.devstack.part import READY, Part, Said, Tell
 from libs.common.devstack.places import SERVICES, Ports
 from libs.common.devstack.watch import Watch
+from libs.common.envelope import Envelope, KeyFolder
+from libs.common.mongo import Database
 
 LEFT_BEHIND = Said(
     "left behind by a launcher that was killed; stopped now",
@@ -188,8 +190,13 @@ class Stack:
         self.wait_ready(*wanted)
 
     def migrate(self, *names: str, environment: Mapping[str, str] | None = None) -> None:
-        """Make the collections and indexes of these services; needed once for a database."""
+        """Make the collections and indexes of these services; needed once for a database.
+
+        With a consumer group of its own (``KAFKA_GROUP``) also the topics of that.
+        """
         told = {**self.service_environment(), **(environment or {})}
+        if group := told.get("KAFKA_GROUP"):
+            topics.create(self.bootstrap, topics.own(group))
         services.migrate(names, told, self.folder / "logs" / "migrate.log")
 
     def start_service(
@@ -213,6 +220,11 @@ class Stack:
         if mllp := program.env.get("MLLP_PORT"):
             require_port(f"{program.name}, for HL7,", int(mllp), "MLLP_PORT")
         return self.start_program(program, wait=wait)
+
+    def database(self, name: str) -> Database:
+        """A database as the services over this stack see it: what they seal opens."""
+        keys = KeyFolder(Path(self.service_environment()["CIPHER_KEYS_DIR"]))
+        return Database(self.mongo_url, name, cipher=Envelope(keys))
 
     def issuer(self) -> DevelopmentIssuer:
         """Signs the tokens that these services accept."""

@@ -22,11 +22,17 @@ class FulfilmentStatus(StrEnum):
     DECLINED = "declined"  # this pharmacy will not dispense it
 
 
+class FulfilmentMethod(StrEnum):
+    """How the medicine comes to the patient."""
+
+    PICKUP = "pickup"  # at the pharmacy
+    DELIVERY = "delivery"  # home, by the pharmacy
+
+
 class FulfilmentUpdated(Event):
     """A pharmacy got further with a prescription (FHIR MedicationDispense)."""
 
     TYPE: ClassVar[str] = "hospital.fulfilment.updated.v1"
-    DRAFT: ClassVar[bool] = True
     TOPIC: ClassVar[str] = "hospital.pharmacy"
     SUBJECT: ClassVar[str] = "fulfilment_id"
 

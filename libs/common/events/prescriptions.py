@@ -67,6 +67,10 @@ class PrescriptionIssued(Event):
         description="Which of the two nobody told: what stands there is the sender's usual figure,"
         " and no rule rests on it.",
     )
+    dosage_assumed: bool = Field(
+        default=False,
+        description="True: nobody told how to take it, and `dosage` is the sender's usual text.",
+    )
     prescriber_id: Id = Field(description="The practitioner who prescribed it.")
     department: Department = Field(description="The treating department.")
     authored_here: bool = Field(default=True, description="False: prescribed at another hospital.")
@@ -76,7 +80,9 @@ class PrescriptionIssued(Event):
     issued_at: AwareDatetime = Field(description="When it was prescribed.")
     based_on: Id | None = Field(default=None, description="The prescription that it follows from.")
     refill_id: Id | None = Field(
-        default=None, description="The renewal that brought it about; such a one resets no count."
+        default=None,
+        description="The renewal that brought it about, by its id or by that of the prescription"
+        " which it became; such a one resets no count.",
     )
 
 

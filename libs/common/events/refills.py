@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from libs.common.events.base import Code, Event, Id, Word
+from libs.common.events.base import Code, Event, Id, Line, Prose, Word
+from libs.common.events.pharmacy import FulfilmentMethod
 from libs.common.events.prescriptions import Quantity
 
 
@@ -43,7 +44,8 @@ class RefillRequested(Refill):
 
 
 class RefillRefused(Refill):
-    """A renewal was asked for and is not eligible."""
+    """A rule said no: to what was asked for, or to a request under way, which is over then. A
+    pharmacist's no is ``pharmacist_refused``."""
 
     TYPE: ClassVar[str] = "hospital.refill.refused.v1"
 
@@ -67,29 +69,41 @@ class RefillDoctorApproved(DoctorDecision):
 
 
 class RefillDoctorChanged(DoctorDecision):
-    """A doctor approved with changes of quantity only; a pharmacist reviews next."""
+    """A doctor approved another quantity, or fewer renewals after it; a pharmacist reviews next."""
 
     TYPE: ClassVar[str] = "hospital.refill.doctor_changed.v1"
-    DRAFT: ClassVar[bool] = True
 
     days_supply: int = Field(ge=1, le=366, description="For how many days, after the change.")
     quantity: Quantity | None = Field(default=None, description="How much, after the change.")
+    refills_allowed: int | None = Field(
+        default=None,
+        ge=0,
+        description="So many renewals after it until the next visit, if the doctor said so.",
+    )
 
 
 class RefillDoctorReplaced(DoctorDecision):
-    """A doctor changed the dosing: a new prescription stands in for the renewal."""
+    """A doctor changed the dosing: once a pharmacist has passed it, a new prescription stands in
+    for the one that was to be renewed."""
 
     TYPE: ClassVar[str] = "hospital.refill.doctor_replaced.v1"
-    DRAFT: ClassVar[bool] = True
 
     new_prescription_id: Id = Field(description="The prescription with the new dosing.")
+    dosage: Prose = Field(description="How to take it from now on, in words.")
+    strength: Line | None = Field(default=None, description="Of the medicine from now on.")
+    quantity: Quantity | None = Field(default=None, description="How much.")
+    days_supply: int = Field(ge=1, le=366, description="For how many days.")
+    refills_allowed: int | None = Field(
+        default=None,
+        ge=0,
+        description="So many renewals after it until the next visit, if the doctor said so.",
+    )
 
 
 class RefillVisitNeeded(DoctorDecision):
     """A doctor wants to see the patient first: the renewal is over, its place is given back."""
 
     TYPE: ClassVar[str] = "hospital.refill.visit_needed.v1"
-    DRAFT: ClassVar[bool] = True
 
     reason: Word = Field(description="Why: a code; the doctor's words stay in the service.")
 
@@ -147,6 +161,28 @@ class RefillEffective(Refill):
     valid_on: date | None = Field(
         default=None, description="The last day on which it is dispensed."
     )
+    method: FulfilmentMethod | None = Field(
+        default=None, description="How the patient's side wants it; absent: not chosen yet."
+    )
+    pharmacy_id: Id | None = Field(default=None, description="The pharmacy that they chose.")
+
+
+class RefillFulfilmentChosen(Refill):
+    """The patient's side chose, or changed, how an effective renewal is fulfilled. Where to
+    deliver it the pharmacy reads over HTTP: ``GET /v1/refills/{refill_id}/fulfilment``."""
+
+    TYPE: ClassVar[str] = "hospital.refill.fulfilment_chosen.v1"
+
+    new_prescription_id: Id = Field(description="The renewal's own prescription.")
+    method: FulfilmentMethod = Field(description="How.")
+    pharmacy_id: Id = Field(description="The pharmacy that is to dispense it.")
+    previous_pharmacy_id: Id | None = Field(
+        default=None, description="The pharmacy that is not to dispense it any more."
+    )
+    valid_on: date | None = Field(
+        default=None, description="The last day on which it is dispensed."
+    )
+    chosen_at: AwareDatetime = Field(description="When.")
 
 
 class RefillCancelled(Refill):
@@ -169,14 +205,40 @@ class RefillExpired(Refill):
 
 
 class RefillSuspended(Refill):
-    """Something happened since it was asked for (an allergy, an admission, a stopped
-    prescription); it goes no further until a doctor has looked at it."""
+    """The hospital told of something that nobody knew who decided. Not yet in effect: it goes
+    no further until a doctor has looked at it. In effect: nothing may be dispensed any more, and
+    what lies ready or is on its way must not reach the patient."""
 
     TYPE: ClassVar[str] = "hospital.refill.suspended.v1"
-    DRAFT: ClassVar[bool] = True
 
-    reason: Word = Field(description="allergy_recorded, admitted, prescription_stopped, ...")
+    reason: Word = Field(
+        description="allergy_recorded, allergy_to_compare (by no code, so a doctor has to),"
+        " condition_changed (a diagnosis, an admission, another prescription stopped),"
+        " prescription_stopped, patient_deceased, ..."
+    )
     suspended_at: AwareDatetime = Field(description="When.")
+    new_prescription_id: Id | None = Field(
+        default=None,
+        description="The renewal's own prescription, if it was in effect: it is void for good.",
+    )
+    pharmacy_id: Id | None = Field(
+        default=None,
+        description="The pharmacy that has dispensed it or, before that, was chosen to.",
+    )
+
+
+class RefillLapsed(Refill):
+    """It was not dispensed while it was valid; it may be asked for again. It goes on counting
+    as a renewal: a pharmacy's report may still come."""
+
+    TYPE: ClassVar[str] = "hospital.refill.lapsed.v1"
+
+    new_prescription_id: Id = Field(description="The renewal's own prescription.")
+    valid_on: date = Field(description="The last day on which it was valid.")
+    lapsed_at: AwareDatetime = Field(description="When.")
+    pharmacy_id: Id | None = Field(
+        default=None, description="The pharmacy that was to dispense it, if one was chosen."
+    )
 
 
 class RefillFulfilment(Refill):
@@ -192,27 +254,23 @@ class RefillDispensed(RefillFulfilment):
     """The medicine is ready to be collected, or on its way."""
 
     TYPE: ClassVar[str] = "hospital.refill.dispensed.v1"
-    DRAFT: ClassVar[bool] = True
 
 
 class RefillCollected(RefillFulfilment):
     """The medicine was collected."""
 
     TYPE: ClassVar[str] = "hospital.refill.collected.v1"
-    DRAFT: ClassVar[bool] = True
 
 
 class RefillDelivered(RefillFulfilment):
     """The medicine was delivered."""
 
     TYPE: ClassVar[str] = "hospital.refill.delivered.v1"
-    DRAFT: ClassVar[bool] = True
 
 
 class RefillReturnedToStock(RefillFulfilment):
     """Nobody collected the medicine, or it came back."""
 
     TYPE: ClassVar[str] = "hospital.refill.returned_to_stock.v1"
-    DRAFT: ClassVar[bool] = True
 
     reason: Word | None = Field(default=None, description="Why.")

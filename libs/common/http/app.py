@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from libs.common import metrics
@@ -121,8 +121,8 @@ def _health(not_ready: Callable[[], Sequence[str]]) -> APIRouter:
         return JSONResponse({"status": "ready"})
 
     @routes.get("/metrics")
-    async def prometheus() -> Response:
-        body, content_type = metrics.render()
+    async def prometheus(request: Request) -> Response:
+        body, content_type = metrics.render(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type})
 
     return routes

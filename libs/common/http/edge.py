@@ -20,7 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from libs.common import metrics
+from libs.common import exemplars, metrics
 from libs.common.clock import Ports
 from libs.common.http import problems, words
 from libs.common.http.access import ROUTE, Route, RouteTable
@@ -121,17 +121,14 @@ class Edge:
             if template in QUIET:
                 await self._answer(scope, exchange)
                 return
-            try:
-                await self._traced(scope, exchange, method, template)
-            finally:
-                self._record(exchange, method, template or "unmatched", began)
+            await self._traced(scope, exchange, method, template, began)
 
     def _record(self, exchange: _Exchange, method: str, route: str, began: float) -> None:
         seconds = self._ports.clock.monotonic() - began
         if not exchange.streams:  # an event stream lasts as long as its reader likes
             metrics.HTTP_REQUEST_SECONDS.labels(
                 route=route, method=method, status=str(exchange.status)
-            ).observe(seconds)
+            ).observe(seconds, exemplars.current())
         log.info(
             "http_answered",
             method=method,
@@ -140,7 +137,9 @@ class Edge:
             ms=round(seconds * 1000, 1),
         )
 
-    async def _traced(self, scope: Scope, exchange: _Exchange, method: str, template: str) -> None:
+    async def _traced(
+        self, scope: Scope, exchange: _Exchange, method: str, template: str, began: float
+    ) -> None:
         headers = Headers(scope=scope)
         carrier = {n: headers[n] for n in ("traceparent", "tracestate") if n in headers}
         attributes = {"http.request.method": method}
@@ -161,6 +160,8 @@ class Edge:
                 span.set_attribute("http.response.status_code", exchange.status)
                 if exchange.status >= 500:
                     span.set_status(StatusCode.ERROR)
+                # Still within the span: the line and the histogram name its trace.
+                self._record(exchange, method, template or "unmatched", began)
 
     async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
         try:

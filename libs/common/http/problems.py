@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ _STATUS_OF: Final[Mapping[str, int]] = {
     Common.NOT_FOUND: 404,
     Common.FORBIDDEN: 403,
     Common.WRONG_STATUS: 409,
+    Common.CLAIMED: 409,
     Common.STALE: 409,
     Common.CHANGED: 412,
 }
@@ -170,9 +171,9 @@ def response(problem: Problem, scope: Scope, texts: words.Texts) -> Response:
     )
 
 
-def of_validation(errors: Iterable[Mapping[str, Any]]) -> Problem:
+def of_validation(errors: Iterable[Mapping[str, Any]], body: object = None) -> Problem:
     """Pydantic's errors as a problem: headers are 400, all else that is malformed 422."""
-    faults = [_fault(e) for e in errors]
+    faults = [_fault(e, body) for e in errors]
     if faults and all(f.where == "header" for f in faults):
         first = (faults[0].name.lower(), "missing" if faults[0].code == "missing" else "invalid")
         status, reason = _HEADER_FAULTS.get(first, (400, "invalid_header"))
@@ -180,16 +181,29 @@ def of_validation(errors: Iterable[Mapping[str, Any]]) -> Problem:
     return Problem(422, "invalid_request", faults=faults)
 
 
-def _fault(error: Mapping[str, Any]) -> Fault:
+def _fault(error: Mapping[str, Any], body: object) -> Fault:
     where, *path = error.get("loc") or ("body",)
     code = str(error.get("type", ""))
     context = error.get("ctx") or {}
     if code == "json_invalid":
         return Fault(str(where), "", code)  # its path is a position, not a field
-    names = [safe_name(part) for part in path]
+    names = [safe_name(part) for part in (_sent(path, body) if where == "body" else path)]
     if where == "body":
         return Fault("body", "".join(f"/{n}" for n in names), code, context)  # JSON Pointer
     return Fault(str(where), ".".join(names), code, context)
+
+
+def _sent(path: Sequence[Any], body: object) -> Iterator[Any]:
+    """``path`` as it leads through ``body``: without the names of a union's members, which
+    pydantic puts between and nobody has sent."""
+    for at, part in enumerate(path):
+        if isinstance(body, Mapping):
+            if part not in body and at < len(path) - 1:
+                continue
+            body = body.get(part)
+        elif isinstance(body, list) and isinstance(part, int) and part < len(body):
+            body = body[part]
+        yield part
 
 
 def safe_name(part: object) -> str:
@@ -213,10 +227,11 @@ def install(app: FastAPI, texts: words.Texts) -> None:
     async def on_validation(request: Request, error: Exception) -> Response:
         if not isinstance(error, RequestValidationError):
             raise error
-        return response(of_validation(error.errors()), request.scope, texts)
+        return response(of_validation(error.errors(), error.body), request.scope, texts)
 
     async def on_unavailable(request: Request, error: Exception) -> Response:
-        reason = "audit_unavailable" if isinstance(error, AuditUnavailable) else "not_ready"
+        audit = isinstance(error, AuditUnavailable)
+        reason = "audit_unavailable" if audit else "database_unavailable"
         return response(unavailable(reason), request.scope, texts)
 
     app.add_exception_handler(HTTPException, on_http)

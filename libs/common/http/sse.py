@@ -96,7 +96,8 @@ class Streams:
             while True:
                 coming = asyncio.ensure_future(_next(events))
                 await asyncio.wait({coming, *ends}, return_when=asyncio.FIRST_COMPLETED)
-                if not coming.done():
+                # However much waits: the client comes back for what is behind its last id.
+                if any(end.done() for end in ends):
                     break
                 try:
                     pushed = coming.result()

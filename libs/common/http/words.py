@@ -57,7 +57,7 @@ TITLES: Final[Mapping[int, Text]] = {
     405: {"zh-CN": "不支持此操作", "en": "This can't be done here"},
     409: {"zh-CN": "当前状态下无法办理", "en": "Not possible in the present state"},
     410: {"zh-CN": "已不再提供", "en": "No longer available"},
-    412: {"zh-CN": "内容已被他人修改", "en": "It has changed in the meantime"},
+    412: {"zh-CN": "内容已有变化", "en": "It has changed in the meantime"},
     413: {"zh-CN": "内容过大", "en": "The request is too large"},
     422: {"zh-CN": "无法办理", "en": "The request can't be carried out"},
     428: {"zh-CN": "缺少前提条件", "en": "A precondition is missing"},
@@ -107,6 +107,12 @@ COMMON: Final[Texts] = {
     "wrong_status": {
         "zh-CN": "当前状态下不能这样操作，请刷新后再看。",
         "en": "Its present status does not allow this. Read it again.",
+    },
+    "claimed": {
+        "zh-CN": "同事 {holder_id} 正在办理，约 {minutes} 分钟后自动释放。"
+        "如急需办理，请联系该同事释放或转交。",
+        "en": "Your colleague {holder_id} has it; it is free again in {minutes} minutes. If it"
+        " can't wait, ask them to release it or to hand it over.",
     },
     "stale": {
         "zh-CN": "已有更新的信息，无需处理。",

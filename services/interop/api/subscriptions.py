@@ -27,7 +27,7 @@ from services.interop.api.policy import Policy
 from services.interop.domain.delivery import Agenda, DeliveryStatus
 from services.interop.domain.partners import NotAllowed
 from services.interop.domain.subscribing import MOST_RESENT, Nothing, Resend
-from services.interop.domain.subscription import Status, Subscription, Terms
+from services.interop.domain.subscription import RETIRED, Status, Subscription, Terms
 from services.interop.handlers import CREATE, DELETE, REPLACE, RESEND, RESUME, ROTATE
 from services.interop.store import Subscriptions
 
@@ -126,11 +126,14 @@ Store = Annotated[Subscriptions, Depends(_subscriptions)]
 
 
 async def theirs(id: str, caller: Caller, store: Store) -> tuple[Subscription, Agenda]:
-    """The subscription, if it exists for the caller."""
+    """The subscription, if it exists for the caller: its partner until it is retired, or an
+    operator."""
     found = await store.one(caller.hospital, id)
-    if found is None or not (caller.actor.has(Role.OPS) or found[0].client == caller.actor.person):
-        raise Problem(404, Common.NOT_FOUND)
-    return found
+    if found is not None:
+        its_own = found[0].client == caller.actor.person and found[0].reason != RETIRED
+        if its_own or caller.actor.has(Role.OPS):
+            return found
+    raise Problem(404, Common.NOT_FOUND)
 
 
 Theirs = Annotated[tuple[Subscription, Agenda], Depends(theirs)]
@@ -182,7 +185,7 @@ async def create(request: Request, body: Terms, caller: Caller, key: Idempotency
 
 @router.get("", response_model=PageOf[SubscriptionItem])
 async def subscriptions(caller: Caller, store: Store, page: Paging) -> Any:
-    """The caller's own; for operators those of all partners."""
+    """The caller's own, until it is retired; for operators those of all partners."""
     client = None if caller.actor.has(Role.OPS) else caller.actor.person
     rows = await store.page(caller.hospital, client, after=page.after(str), limit=page.fetch)
     return page.of(rows, key=lambda row: row.id, item=_item)

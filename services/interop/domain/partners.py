@@ -37,6 +37,9 @@ READABLE: Final = {
 #: (``/services/reports``); else as our reader of CloudEvents wants a source.
 _SOURCE = re.compile(r"(?=.{3,256}$)[a-z][a-z0-9+.-]*:[!-{}~]+")
 
+#: Of a client, which may be a user in Kafka by that name, where ``*`` is everybody.
+_NAME: Final = r"[^\s/*\x00-\x20\x7f-\x9f]"
+
 
 def _publishable(topic: str) -> str:
     if topic not in PUBLISHABLE:
@@ -66,13 +69,18 @@ class Partner(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     client: str = Field(
-        pattern=r"^[^\s/\x00-\x20\x7f]{1,255}$",
+        pattern=rf"^{_NAME}{{1,255}}$",
         description="the claim `sub` of its tokens, whose role is `integration`",
     )
     hospital: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="for which alone it may act"
     )
     name: Line = Field(description="for people")
+    kafka_user: str = Field(
+        "",
+        pattern=rf"^{_NAME}{{0,255}}$",
+        description="its user in Kafka, where that has another name than the client",
+    )
     sources: frozenset[Annotated[str, AfterValidator(_source)]] = frozenset()
     publishes: frozenset[Annotated[str, AfterValidator(_publishable)]] = frozenset()
     subscribes: frozenset[Annotated[str, AfterValidator(_subscribable)]] = frozenset()
@@ -97,10 +105,14 @@ class Partners:
     def __init__(self, partners: Iterable[Partner] = ()) -> None:
         self._by_client: dict[str, Partner] = {}
         owners: dict[tuple[str, str], Partner] = {}
+        users: dict[str, str] = {}
         for partner in partners:
             if partner.client in self._by_client:
                 raise ValueError(f"client: {partner.client} is another partner's, too")
             self._by_client[partner.client] = partner
+            user = partner.kafka_user or partner.client
+            if (other := users.setdefault(user, partner.client)) != partner.client:
+                raise ValueError(f"kafka_user: {user} is {other}'s, too")
             for source in partner.sources:
                 owner = owners.setdefault((partner.hospital, source), partner)
                 if owner is not partner:

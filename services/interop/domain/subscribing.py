@@ -29,6 +29,7 @@ from services.interop.domain.partners import Partners
 from services.interop.domain.subscription import (
     LIVE,
     MOST,
+    RETIRED,
     Action,
     Figures,
     Status,
@@ -99,6 +100,8 @@ def decide_create(input: Input, state: State, env: Env) -> Answer:
         s for status in LIVE for s in state.where(Subscription, "status", status)
         if s.client == client
     ]  # fmt: skip
+    if any(s.reason == RETIRED for s in theirs):
+        return Refusal(Common.FORBIDDEN)
     if len(theirs) >= MOST:
         return Refusal(Why.TOO_MANY, extra={"limit": MOST})
     subscription = Subscription(
@@ -131,16 +134,16 @@ def _wrong(terms: Terms, client: str, hospital: str, env: Env) -> Refusal | None
 
 
 def _theirs(input: Input, state: State) -> tuple[Subscription, Agenda] | None:
-    """The subscription, if it exists for who asks: its partner, or an operator."""
+    """The subscription, if it exists for who asks: its partner until it is retired, or an
+    operator."""
     subscription, agenda = (state.get(m, input.subject) for m in (Subscription, Agenda))
     assert input.actor is not None
     if not isinstance(subscription, Subscription) or not isinstance(agenda, Agenda):
         return None
     if subscription.status is Status.DELETED:
         return None
-    if subscription.client != input.actor.person and not input.actor.has("ops"):
-        return None
-    return subscription, agenda
+    its_own = subscription.client == input.actor.person and subscription.reason != RETIRED
+    return (subscription, agenda) if its_own or input.actor.has("ops") else None
 
 
 def decide_replace(input: Input, state: State, env: Env) -> Answer:

@@ -71,6 +71,10 @@ TRANSITIONS: Final[Mapping[tuple[Status, Action], Status]] = {
 #: Those that collect events.
 LIVE: Final = (Status.REQUESTED, Status.ACTIVE, Status.SUSPENDED)
 
+#: Why a subscription was suspended when its partner was retired (`lianxin partner retire`). From
+#: then on operators alone may do anything with it: the partner's token lives a little longer.
+RETIRED: Final = "partner_retired"
+
 #: So many of one partner: each of a hospital's is looked at for every event.
 MOST: Final = 50
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -25,9 +26,10 @@ class MllpServer:
     """One listening port: ``start``, then ``stop``, once."""
 
     def __init__(
-        self, handle: Handle, limits: Limits, ssl_context: ssl.SSLContext | None = None
+        self, handle: Handle, limits: Limits, tls: Callable[[], ssl.SSLContext] | None = None
     ) -> None:
-        self._handle, self._limits, self._tls = handle, limits, ssl_context
+        # Asked anew for each connection: certificates are renewed while senders stay.
+        self._handle, self._limits, self._tls = handle, limits, tls
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._connections: dict[asyncio.Task[None], Connection] = {}
@@ -97,8 +99,9 @@ class MllpServer:
                 continue
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             connection = Connection(accepted, peer, self._held)
+            tls = self._tls() if self._tls is not None else None
             task = asyncio.create_task(
-                connection.run(self._handle, self._limits, self._tls), name="mllp-connection"
+                connection.run(self._handle, self._limits, tls), name="mllp-connection"
             )
             self._connections[task] = connection
             task.add_done_callback(self._connections.pop)

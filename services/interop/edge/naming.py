@@ -15,6 +15,10 @@ _NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9._:@-]")
 _NOT_IN_PART: Final = re.compile(r"[^A-Za-z0-9._-]")
 _NOT_IN_CODE: Final = re.compile(r"[\s/|~]")
 _IDENTITY: Final = re.compile(r"\d{6}(\d{4})(\d{2})(\d{2})\d{3}[\dXx]", re.ASCII)
+#: The number of a renewal's prescription (``decision.derived_id``).
+_OURS: Final = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII
+)
 #: ICD-10 with national extensions: I63.9, I63.900x001, M80.9900/3.
 _ICD10: Final = re.compile(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Za-z+*]{0,12})?", re.ASCII)
 
@@ -48,6 +52,11 @@ def as_code(text: str) -> str | None:
 def as_icd10(text: str) -> str | None:
     """``text`` as a code of ICD-10, if it looks like one."""
     return text[:1].upper() + text[1:] if _ICD10.fullmatch(text.upper()) else None
+
+
+def as_ours(text: str) -> str | None:
+    """``text`` as a number that we have given, if it looks like one."""
+    return text.lower() if _OURS.fullmatch(text.lower()) else None
 
 
 def _escaped(unwanted: re.Pattern[str], text: str) -> str:

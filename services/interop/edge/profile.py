@@ -67,6 +67,9 @@ class OrderControl(StrEnum):
 
     ISSUED = "issued"
     STOPPED = "stopped"
+    ON_HOLD = "on_hold"  # stopped, for that reason
+    RELEASED = "released"  # no longer on hold: it stays stopped
+    BY_STATUS = "by_status"  # what ORC-5 says
     UNUSED = "unused"
 
 
@@ -256,6 +259,9 @@ class Prescriptions(_Part):
     #: Whether an order's number (ORC-2) is one medicine's alone. Else the drug's code stands in
     #: the prescription's id, and an order that stops one has to name it, too.
     number_is_enough: bool = False
+    #: HL7 v2: where the number that we gave a renewal comes back with the order that is a copy
+    #: of it. What has not the form of our numbers is passed over.
+    renewal_in: tuple[Annotated[str, Field(pattern=r"^(ORC-[2348]|RXE-15)$")], ...] = ("ORC-8",)
 
 
 class Fhir(_Part):
@@ -268,6 +274,7 @@ class Fhir(_Part):
     encounter: Identifier = Identifier()
     report: Identifier = Identifier()
     prescription: Identifier = Identifier()
+    dispense: Identifier = Identifier()
     practitioner: Identifier = Identifier()
     exam: Identifier = Identifier()
     #: Codes of a Practitioner's qualification from whose begin on they practise by themselves.
@@ -303,8 +310,11 @@ class Tables(_Part):
     report_kind: Table[ReportKind]
     diagnosis_use: Table[DiagnosisUse]
     order_control: Table[OrderControl]
+    #: ORC-5 (0038) of a prescription, where ORC-1 says that it counts; that it is stopped or
+    #: on hold always does.
+    prescription_status: Table[OrderControl]
     exam_control: Table[ExamControl]
-    #: ORC-5 (0038), where ORC-1 says that it counts.
+    #: The same of an examination.
     order_status: Table[ExamControl]
     filler_status: Table[FillerStatus]
     #: SCH-8.

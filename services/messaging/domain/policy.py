@@ -57,6 +57,11 @@ class Sheet(_Strict):
 RULES_TITLE = {"zh": "群规", "en": "Rules of this group"}
 
 
+def rules_sheet(rules: Mapping[str, Any]) -> Sheet:
+    """A consent's text of rules, as the sheet that a group shows."""
+    return Sheet.model_validate({**rules, "kind": MessageKind.RULES, "title": RULES_TITLE})
+
+
 class Policy(Dated[Figures]):
     """All versions of the figures and the sheets, with the hospital's calendar."""
 
@@ -69,8 +74,7 @@ class Policy(Dated[Figures]):
         zone: ZoneInfo,
     ) -> None:
         super().__init__(map(Figures.model_validate, figures), zone)
-        as_sheets = [{**r, "kind": MessageKind.RULES, "title": RULES_TITLE} for r in rules]
-        all_sheets = [Sheet.model_validate(s) for s in (*as_sheets, *sheets)]
+        all_sheets = [*map(rules_sheet, rules), *map(Sheet.model_validate, sheets)]
         self._sheets = sorted(all_sheets, key=lambda s: s.valid_from)
         if len({(s.key, s.valid_from) for s in all_sheets}) != len(all_sheets):
             raise ValueError("a sheet has two texts from the same day on")

@@ -21,7 +21,7 @@ from typing import Final
 
 import structlog
 
-from libs.common import metrics
+from libs.common import exemplars, metrics
 from libs.common.clock import Ports
 from libs.common.decision import Input
 from libs.common.events import Channel
@@ -204,8 +204,11 @@ class Sending:
             log.exception("sender_failed", channel=due.channel)
             result = Result(Verdict.LOST, "sender_failed")
         seconds = self._ports.clock.monotonic() - begun
-        metrics.PROVIDER_SECONDS.labels(channel=due.channel).observe(seconds)
-        metrics.PROVIDER_CALLS.labels(channel=due.channel, outcome=result.verdict).inc()
+        exemplar = exemplars.of(due.traceparent)
+        metrics.PROVIDER_SECONDS.labels(channel=due.channel).observe(seconds, exemplar)
+        metrics.PROVIDER_CALLS.labels(
+            channel=due.channel, outcome=result.verdict, code=metrics.code(result.code)
+        ).inc()
         if result.verdict is not Verdict.SENT:
             log.warning(
                 "not_taken",
@@ -215,6 +218,7 @@ class Sending:
                 verdict=result.verdict,
                 reason=result.reason,
                 code=result.code,
+                **(exemplar or {}),
             )
         self._outcomes.add(Ended(due, attempt, result))
 

@@ -1,6 +1,7 @@
 """How is a signed prescription had, as the text that was signed and on paper?
 
-By whoever may see the renewal, recorded as a read; only once it is in effect, so that
+By whoever may see the renewal, its text also by the system of the pharmacy that is to
+dispense it; recorded as a read; only once it is in effect, so that
 nobody carries half a prescription to a pharmacy.
 """
 
@@ -22,7 +23,7 @@ from libs.common.http.idempotency import etag
 from libs.common.http.problems import Problem
 from libs.common.http.reads import Reads
 from services.prescriptions.api.printing import Page, printed
-from services.prescriptions.api.reading import Policy, Prescriptions, shown
+from services.prescriptions.api.reading import PATIENT_SIDE, STAFF, Policy, Prescriptions, shown
 from services.prescriptions.domain.documents import Refill, SignedForm
 
 router = APIRouter(prefix="/v1", tags=["signatures"])
@@ -58,7 +59,7 @@ async def signed_text(
     request: Request, id: str, caller: Caller, store: Prescriptions, policy: Policy, reads: Reads
 ) -> Any:
     """The prescription as it was signed. 409 before it is in effect."""
-    refill = await shown(request, id, caller, store, policy, reads)
+    refill = await shown(request, id, caller, store, policy, reads, pharmacy=True)
     form = _in_effect(refill)
     copy = CopyView(
         document=form.text,
@@ -77,7 +78,7 @@ async def on_paper(
     refill = await shown(request, id, caller, store, policy, reads)
     form = _in_effect(refill)
     language = words.language(request.headers.get("accept-language"))
-    page = Page(form, policy, _link(request, refill, form), language)
+    page = Page(form, policy, _link(request, refill, form), language, refill.paper_status)
     return Pdf(
         await asyncio.to_thread(printed, page),
         headers={
@@ -117,10 +118,10 @@ async def style() -> Response:
     return Response(_PAGE["verify.css"], media_type="text/css", headers=_PAGE_HEADERS)
 
 
-_PARTIES: Final = frozenset({Role.PATIENT, Role.GUARDIAN, Role.DOCTOR, Role.PHARMACIST})
+_PARTIES: Final = PATIENT_SIDE | STAFF
 
 ACCESS: Access = {
-    ("GET", "/v1/refills/{id}/prescription"): _PARTIES,
+    ("GET", "/v1/refills/{id}/prescription"): _PARTIES | {Role.INTEGRATION},
     ("GET", "/v1/refills/{id}/prescription.pdf"): _PARTIES,
     ("GET", "/verify"): PUBLIC,
     ("GET", "/verify.js"): PUBLIC,

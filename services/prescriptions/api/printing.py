@@ -1,8 +1,9 @@
 """What does a prescription look like on paper?
 
 A 处方笺 of A5 as 处方管理办法 orders it: heading, Rp., signatures. Everything on it comes from
-the signed text; the QR code leads to the page that verifies it. The same prescription in the
-same language is the same file.
+the signed text, save the pharmacist's name, which the hospital told when it was signed; the
+QR code leads to the page that verifies it. The same prescription in the same language is
+the same file, until it is void: then every page says so.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from reportlab.platypus import (
 from libs.common.http.words import Language, Text
 from libs.common.years import years
 from services.prescriptions.domain.documents import Signature, SignedForm
-from services.prescriptions.domain.form import PrescriptionForm
+from services.prescriptions.domain.form import FormBefore, FormQuantity, PrescriptionForm
 from services.prescriptions.domain.policy import RenewalPolicy
+from services.prescriptions.domain.transitions import Status
 
 #: One of the fonts that readers bring for Chinese; see ADR 0016.
 FONT: Final = "STSong-Light"
@@ -69,6 +71,9 @@ LABELS: Final[dict[str, Text]] = {
     "none": {"zh-CN": "未注明", "en": "not stated"},
     "no_quantity": {"zh-CN": "（数量未注明）", "en": "(quantity not stated)"},
     "dosage": {"zh-CN": "用法用量", "en": "Dosage"},
+    "new_dosage": {"zh-CN": "用法用量（已更改）", "en": "Dosage (changed)"},
+    "before": {"zh-CN": "原处方为", "en": "It said before"},
+    "refills": {"zh-CN": "此后到下次就诊前可续方", "en": "Renewals after it until the next visit"},
     "supply": {"zh-CN": "供 {days} 天", "en": "for {days} days"},
     "blank": {"zh-CN": "（以下空白）", "en": "(nothing below)"},
     "doctor": {"zh-CN": "医师（电子签名）", "en": "Doctor (electronic signature)"},
@@ -76,23 +81,39 @@ LABELS: Final[dict[str, Text]] = {
     "valid_on": {"zh-CN": "有效期至", "en": "Valid until"},
     "that_day": {"zh-CN": "{day} 当日", "en": "the end of {day}"},
     "renews": {"zh-CN": "续方自", "en": "Renews"},
+    "replaces": {"zh-CN": "代替原处方", "en": "Replaces"},
     "rules": {"zh-CN": "规则版本", "en": "Rules"},
     "code": {"zh-CN": "验证码", "en": "Verification code"},
     "scan": {
         "zh-CN": "调配前请扫码验证：是否真实、是否已停用或过期。",
         "en": "Scan before dispensing: is it genuine, stopped, or past its date?",
     },
+    "void": {"zh-CN": "作　废", "en": "VOID"},
+    "withheld": {
+        "zh-CN": "作废：因病历中的新情况已停用，不得调配。",
+        "en": "VOID: withheld because of something new in the record. Do not dispense.",
+    },
+    "lapsed": {
+        "zh-CN": "作废：已过有效期且未调配，不得调配。",
+        "en": "VOID: not dispensed while it was valid. Do not dispense.",
+    },
 }
+
+
+#: After these nothing may be dispensed on it any more.
+VOID: Final = frozenset({Status.WITHHELD, Status.LAPSED})
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is printed, for whom: ``link`` leads to the page that verifies."""
+    """What is printed, for whom: ``link`` leads to the page that verifies. ``status`` is the
+    renewal's now."""
 
     form: SignedForm
     policy: RenewalPolicy
     link: str
     language: Language
+    status: Status = Status.EFFECTIVE
 
 
 def printed(page: Page) -> bytes:
@@ -113,12 +134,25 @@ def printed(page: Page) -> bytes:
     )
 
     def number(canvas: Any, at: Any) -> None:
+        if page.status in VOID:
+            _crossed(canvas, _say(page, "void"))
         canvas.setFont(FONT, 6.5)
         canvas.drawString(MARGIN, 6 * mm, form.prescription_id)
         canvas.drawRightString(A5[0] - MARGIN, 6 * mm, str(at.page))
 
     document.build(list(_content(page, form)), onFirstPage=number, onLaterPages=number)
     return out.getvalue()
+
+
+def _crossed(canvas: Any, text: str) -> None:
+    """Across the whole page, under what stands on it, which must stay legible."""
+    canvas.saveState()
+    canvas.translate(A5[0] / 2, A5[1] / 2)
+    canvas.rotate(50)
+    canvas.setFont(FONT, 90)
+    canvas.setFillGray(0.8)
+    canvas.drawCentredString(0, -30, text)
+    canvas.restoreState()
 
 
 def _content(page: Page, form: PrescriptionForm) -> Iterable[Flowable]:
@@ -129,6 +163,8 @@ def _content(page: Page, form: PrescriptionForm) -> Iterable[Flowable]:
     department = form.department.name or form.department.code
     diagnoses = "、".join(form.diagnoses) or _say(page, "none")
     yield Paragraph(_printable(_say(page, "title")), _TITLE)
+    if page.status in VOID:
+        yield Paragraph(_printable(_say(page, page.status)), _DRUG)
     yield Spacer(0, 2 * mm)
     yield _grid(
         [
@@ -145,23 +181,40 @@ def _content(page: Page, form: PrescriptionForm) -> Iterable[Flowable]:
     yield _field(page, "diagnoses", diagnoses)
     yield _rule()
     what = " ".join(x for x in (drug.name, drug.form, drug.strength) if x)
-    much = _say(page, "no_quantity")
-    if form.quantity is not None:
-        much = f"× {form.quantity.value} {form.quantity.unit}"
+    much = _much(form.quantity) or _say(page, "no_quantity")
     yield Paragraph("Rp.", _DRUG)
     yield Paragraph(_printable(f"{what}　{much}　({drug.code})"), _DRUG)
-    yield _field(page, "dosage", form.dosage)
+    yield _field(page, "new_dosage" if form.replaces else "dosage", form.dosage)
     yield Paragraph(_printable(_say(page, "supply", days=form.days_supply)), _BODY)
+    if form.refills_allowed is not None:
+        yield _field(page, "refills", str(form.refills_allowed))
+    if form.before is not None:
+        yield _field(page, "before", _before(page, form.before))
     yield Paragraph(_printable(_say(page, "blank")), _SMALL)
     yield Spacer(0, 4 * mm)
     yield KeepTogether([_rule(), _foot(page, form)])
 
 
+def _before(page: Page, before: FormBefore) -> str:
+    days = before.days_supply
+    told = (
+        before.strength,
+        _much(before.quantity),
+        before.dosage,
+        _say(page, "supply", days=days) if days is not None else None,
+    )
+    return "；".join(t for t in told if t)
+
+
+def _much(quantity: FormQuantity | None) -> str | None:
+    return None if quantity is None else f"× {quantity.value} {quantity.unit}"
+
+
 def _foot(page: Page, form: PrescriptionForm) -> Table:
-    lines = [_signature(page, s) for s in page.form.signatures]
+    lines = [_signature(page, form, s) for s in page.form.signatures]
     lines += [
         _field(page, "number", form.prescription_id, _SMALL),
-        _field(page, "renews", form.based_on, _SMALL),
+        _field(page, "replaces" if form.replaces else "renews", form.based_on, _SMALL),
         _field(page, "rules", form.policy, _SMALL),
         _field(page, "code", page.form.digest, _SMALL),
         Paragraph(_printable(_say(page, "scan")), _BODY),
@@ -173,9 +226,11 @@ def _foot(page: Page, form: PrescriptionForm) -> Table:
     )
 
 
-def _signature(page: Page, signature: Signature) -> Paragraph:
+def _signature(page: Page, form: PrescriptionForm, signature: Signature) -> Paragraph:
     at = signature.at.astimezone(page.policy.zone).strftime("%Y-%m-%d %H:%M")
-    return _field(page, signature.role, f"{signature.person_id}　{at}")
+    name = form.doctor_name if signature.role == "doctor" else signature.name
+    who = f"{name}（{signature.person_id}）" if name else signature.person_id
+    return _field(page, signature.role, f"{who}　{at}")
 
 
 def _grid(fields: Sequence[Paragraph]) -> Table:

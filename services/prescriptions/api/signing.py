@@ -22,7 +22,7 @@ from services.prescriptions.ports import (
     Signer,
     SigningFailed,
 )
-from services.prescriptions.store import SIGNING_KEYS
+from services.prescriptions.store import Store
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ async def with_signature(request: Request, input: Input, role: str) -> Input:
     answer = await runtime.engine.rehearse(input)
     if not isinstance(answer, ToSign):
         return input
-    signer: Signer = request.app.state.adapters
+    signer: Signer = request.app.state.adapters.signer
     asked = SignatureRequest(
         hospital=input.hospital,
         person=input.actor.person,
@@ -49,13 +49,14 @@ async def with_signature(request: Request, input: Input, role: str) -> Input:
         if error.reason is NotSigned.NO_CERTIFICATE:
             raise Problem(422, error.reason) from None
         raise unavailable(error.reason) from None
-    known = await runtime.collection(SIGNING_KEYS).get(input.hospital, _kid(made))
-    signature = _verified(asked, made, known, answer.text)
+    kid = _kid(made)
+    known = (await Store(runtime.database).keys(input.hospital, (kid,))).get(kid)
+    signature = _verified(asked, made, kid, known, answer.text)
     return input._replace(data=input.data.model_copy(update={"signed": signature}))
 
 
 def _verified(
-    asked: SignatureRequest, made: MadeJws, known: SigningKey | None, text: str
+    asked: SignatureRequest, made: MadeJws, kid: str, known: SigningKey | None, text: str
 ) -> MadeSignature:
     jwk = dict(made.jwk if known is None else known.jwk)
     try:
@@ -69,7 +70,7 @@ def _verified(
         person_id=asked.person,
         role=asked.role,
         jws=made.jws,
-        kid=_kid(made),
+        kid=kid,
         jwk=jwk,
     )
 

@@ -22,9 +22,11 @@ from libs.common.http.access import PUBLIC, Access
 from libs.common.http.bodies import Body
 from libs.common.http.problems import Problem
 from services.prescriptions.api.reading import Policy, Prescriptions
-from services.prescriptions.domain.documents import Refill, SignedForm, SigningKey, Status
+from services.prescriptions.domain.documents import Refill, SignedForm, SigningKey
 from services.prescriptions.domain.form import PrescriptionForm, digest
+from services.prescriptions.domain.fulfilment import in_part
 from services.prescriptions.domain.signatures import complete
+from services.prescriptions.domain.transitions import Status
 from services.prescriptions.store import Store
 
 router = APIRouter(prefix="/v1", tags=["signatures"])
@@ -68,6 +70,9 @@ class Standing(Answer):
         "one; ``stopped``: the hospital has stopped it."
     )
     dispensable: bool = Field(description="Genuine, in effect, and today is no later than valid_on")
+    in_part: bool = Field(
+        default=False, description="Less of it was dispensed than is prescribed, as pharmacies told"
+    )
     effective_at: datetime | None
     valid_on: date | None
 
@@ -154,7 +159,7 @@ async def _verified(
     form = PrescriptionForm.model_validate_json(text)
     kids = {kid for jws in signatures if (kid := _kid(jws)) is not None}
     keys = await store.keys(form.hospital, kids)
-    seen = [_examined(text, jws, keys.get(_kid(jws) or "")) for jws in signatures]
+    seen = [examined(text, jws, keys.get(_kid(jws) or "")) for jws in signatures]
     signed_by = [(s.role or "", s.practitioner_id or "") for s in seen if s.verified]
     valid = len(signed_by) == len(seen) and complete(form, signed_by)
     standing = None
@@ -166,6 +171,7 @@ async def _verified(
         standing = Standing(
             status=status,
             dispensable=valid and status == Status.EFFECTIVE and in_time,
+            in_part=in_part(refill.prescribed.quantity, await store.fulfilments(refill)),
             effective_at=refill.effective_at,
             valid_on=refill.valid_on,
         )
@@ -180,7 +186,7 @@ async def _verified(
 def _status(refill: Refill, text: str, *, stopped: bool) -> str:
     if refill.forms[-1].text != text:
         return "superseded"
-    return "stopped" if stopped else refill.status
+    return "stopped" if stopped else refill.paper_status
 
 
 def _of_code(refill: Refill | None, code: str) -> SignedForm | None:
@@ -198,7 +204,7 @@ def _kid(jws: str) -> str | None:
     return kid if isinstance(kid, str) and detached_jws.KID.fullmatch(kid) else None
 
 
-def _examined(text: str, jws: str, key: SigningKey | None) -> SignatureView:
+def examined(text: str, jws: str, key: SigningKey | None) -> SignatureView:
     if key is None:
         return SignatureView(verified=False, reason="key_unknown")
     try:

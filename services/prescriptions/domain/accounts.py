@@ -3,22 +3,25 @@
 Counted are renewals that became effective since the last visit in person at the treating
 department, both by the time when they happened and not when they were told: a late visit
 is put where it belongs. What follows from what does not matter, since all prescriptions
-of one ingredient share the account. A renewal's own prescription is no visit.
+of one ingredient share the account, whichever code the hospital has for it by now. A
+renewal's own prescription is no visit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 
 from libs.common.decision import Document, Need, State
 from services.prescriptions.domain.documents import (
+    Changes,
     PatientCare,
     Refill,
     Renewal,
     RenewalAccount,
     Visit,
 )
+from services.prescriptions.domain.facts import Renewed, counting, still_allowed
 from services.prescriptions.domain.parameters import RENEWALS_KEPT
 from services.prescriptions.domain.persons import ids_of, needs_patient, patient
 
@@ -30,39 +33,81 @@ def account_id(patient_id: str, ingredient_code: str) -> str:
     return f"{patient_id}|{ingredient_code}"  # neither may hold a bar
 
 
+def codes_of(care: PatientCare, ingredient: str) -> tuple[str, ...]:
+    """All codes under which the hospital told of ``ingredient``."""
+    return next((codes for codes in care.alike if ingredient in codes), (ingredient,))
+
+
+def with_alike(care: PatientCare, ingredients: Iterable[str]) -> PatientCare:
+    """``care`` where ``ingredients`` are codes of one ingredient."""
+    told = tuple(ingredients)
+    same = tuple(dict.fromkeys(code for one in told for code in codes_of(care, one)))
+    if not same or same == codes_of(care, same[0]):
+        return care
+    others = (codes for codes in care.alike if not set(codes) & set(same))
+    known: PatientCare = care.but(alike=(*others, same))
+    return known
+
+
 def needs_account(state: State, hospital: str, patient_id: str, ingredient: str) -> Iterator[Need]:
     yield from needs_patient(state, patient_id)
     care = patient(state, hospital, patient_id)
-    for id in ids_of(care):
-        yield Need(RenewalAccount, "id", account_id(id, ingredient))
+    for id in _account_ids(care, codes_of(care, ingredient)):
+        yield Need(RenewalAccount, "id", id)
+
+
+def _account_ids(care: PatientCare, ingredients: Iterable[str]) -> list[str]:
+    """The account's own, and those of merged records and other codes."""
+    ids = (care.id, *care.aliases)
+    return [account_id(id, ingredient) for ingredient in ingredients for id in ids]
 
 
 def account(
     care: PatientCare, ingredient: str, find: Callable[[str], RenewalAccount | None]
 ) -> tuple[RenewalAccount, list[Document]]:
-    """The account, and those of merged records that it now has taken in; ``find`` by id.
+    """The account, and those of merged records and other codes that it now has taken in;
+    ``find`` by id.
 
     A merge unites what it finds; this also finds what was begun while it happened.
     """
-    id = account_id(care.id, ingredient)
+    codes = codes_of(care, ingredient)
+    id, *others = _account_ids(care, codes)
     own = find(id) or RenewalAccount(
-        id=id, hospital=care.hospital, patient_id=care.id, ingredient_code=ingredient
+        id=id, hospital=care.hospital, patient_id=care.id, ingredient_code=codes[0]
     )
     taken_in: list[Document] = []
-    for alias in care.aliases:
-        other = find(account_id(alias, ingredient))
+    for each in others:
+        other = find(each)
         if other is not None and (other.renewals or other.open):
             own = united(own, other)
-            taken_in.append(other.but(renewals=(), open=()))
+            taken_in.append(emptied(other))
     return own, taken_in
+
+
+def needs_accounts(care: PatientCare) -> Iterator[Need]:
+    for id in sorted(ids_of(care)):
+        yield Need(RenewalAccount, "patient_id", id)
+
+
+def all_accounts(state: State, care: PatientCare) -> list[RenewalAccount]:
+    """All of the patient's, whichever medicine they are of."""
+    ids = sorted(ids_of(care))
+    return [a for id in ids for a in state.where(RenewalAccount, "patient_id", id)]
 
 
 def united(own: RenewalAccount, other: RenewalAccount) -> RenewalAccount:
     both: RenewalAccount = own.but(
         renewals=kept((*own.renewals, *other.renewals)),
         open=tuple(dict.fromkeys((*own.open, *other.open))),
+        undispensed=tuple(dict.fromkeys((*own.undispensed, *other.undispensed))),
     )
     return both
+
+
+def emptied(account: RenewalAccount) -> RenewalAccount:
+    """``account`` when another has taken it in."""
+    nothing: RenewalAccount = account.but(renewals=(), open=(), undispensed=())
+    return nothing
 
 
 def kept(renewals: Iterable[Renewal]) -> tuple[Renewal, ...]:
@@ -74,8 +119,25 @@ def kept(renewals: Iterable[Renewal]) -> tuple[Renewal, ...]:
 
 def used(account: RenewalAccount, care: PatientCare, department_code: str) -> int:
     """Renewals since the last visit in person at ``department_code``."""
-    since = last_visit(care, department_code)
-    return sum(since is None or r.effective_at >= since for r in account.renewals)
+    return len(_counting(account, care, department_code))
+
+
+def left(account: RenewalAccount, care: PatientCare, department_code: str, limit: int) -> int:
+    """Renewals that may still follow until the next visit in person."""
+    return still_allowed(_counting(account, care, department_code), limit)
+
+
+def _counting(
+    account: RenewalAccount, care: PatientCare, department_code: str
+) -> Sequence[Renewed]:
+    return counting(renewed(account), last_visit(care, department_code))
+
+
+def renewed(account: RenewalAccount) -> tuple[Renewed, ...]:
+    return tuple(
+        Renewed(at=r.effective_at, refills_allowed=r.refills_allowed, replaces=r.replaces)
+        for r in account.renewals
+    )
 
 
 def last_visit(care: PatientCare, department_code: str) -> datetime | None:
@@ -119,15 +181,40 @@ def given_back(account: RenewalAccount, refill_id: str) -> RenewalAccount:
     return freed
 
 
-def counted(account: RenewalAccount, refill: Refill, own: str, at: datetime) -> RenewalAccount:
+def counted(
+    account: RenewalAccount, refill: Refill, own: str, at: datetime, days_supply: int
+) -> RenewalAccount:
     """The reserved place is used up by a renewal that is effective ``at``."""
+    changes = refill.changes or Changes()
     renewal = Renewal(
         refill_id=refill.id,
         prescription_id=own,
         effective_at=at,
-        days_supply=refill.days_supply,
+        medication=refill.prescribed.medication,
+        quantity=refill.prescribed.quantity,
+        days_supply=days_supply,
+        refills_allowed=changes.refills_allowed,
+        replaces=changes.replaces,
     )
     full: RenewalAccount = given_back(account, refill.id).but(
-        renewals=kept((*account.renewals, renewal))
+        renewals=kept((*account.renewals, renewal)),
+        undispensed=(*account.undispensed, refill.id),
     )
     return full
+
+
+def settled(
+    account: RenewalAccount, refill_id: str, *, supplied: bool | None = None
+) -> RenewalAccount:
+    """Nothing is to be dispensed on ``refill_id`` any more; ``supplied``, if that is known:
+    whether the patient has had it. It goes on counting."""
+    renewals = account.renewals
+    if supplied is not None:
+        renewals = tuple(
+            r.model_copy(update={"supplied": supplied}) if r.refill_id == refill_id else r
+            for r in renewals
+        )
+    left: RenewalAccount = account.but(
+        renewals=renewals, undispensed=tuple(r for r in account.undispensed if r != refill_id)
+    )
+    return left

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TypeVar
 
 from libs.common.decision import Document, Need, State
-from services.prescriptions.domain.accounts import last_visit
+from services.prescriptions.domain.accounts import codes_of, last_visit, renewed
+from services.prescriptions.domain.checks import ClinicalChecks
 from services.prescriptions.domain.documents import (
     Order,
     PatientCare,
     Prescription,
+    Refill,
     RenewalAccount,
 )
+from services.prescriptions.domain.dosing import redosed, replaced
 from services.prescriptions.domain.facts import Deciding, Dispensed, Facts
-from services.prescriptions.domain.health import Allergy, Condition, Stay
+from services.prescriptions.domain.fulfilment import Fulfilment
+from services.prescriptions.domain.health import Allergy, Condition, Stay, icd10
+from services.prescriptions.domain.origin import origin, renewal_of
 from services.prescriptions.domain.persons import ids_of, needs_patient, patient
+from services.prescriptions.domain.policy import RenewalPolicy
 
 D = TypeVar("D", bound=Document)
 
@@ -30,6 +37,23 @@ class Chart:
     conditions: Sequence[Condition]
     allergies: Sequence[Allergy]
     stays: Sequence[Stay]
+    fulfilments: Sequence[Fulfilment] = ()
+
+    def but(self, told: Document) -> Chart:
+        """The same with what was just told."""
+
+        def put(known: Sequence[D], model: type[D]) -> Sequence[D]:
+            if not isinstance(told, model):
+                return known
+            return [*(d for d in known if d.id != told.id), told]
+
+        return Chart(
+            put(self.prescriptions, Prescription),
+            put(self.conditions, Condition),
+            put(self.allergies, Allergy),
+            put(self.stays, Stay),
+            put(self.fulfilments, Fulfilment),
+        )
 
     @classmethod
     def of(cls, state: State, care: PatientCare) -> Chart:
@@ -37,14 +61,39 @@ class Chart:
             ids = sorted(ids_of(care))
             return [doc for id in ids for doc in state.where(model, "patient_id", id)]
 
-        return cls(all_of(Prescription), all_of(Condition), all_of(Allergy), all_of(Stay))
+        return cls(
+            all_of(Prescription),
+            all_of(Condition),
+            all_of(Allergy),
+            all_of(Stay),
+            all_of(Fulfilment),
+        )
 
 
 def needs_chart(state: State, hospital: str, patient_id: str) -> Iterator[Need]:
     yield from needs_patient(state, patient_id)
-    for id in sorted(ids_of(patient(state, hospital, patient_id))):
-        for model in (Prescription, Condition, Allergy, Stay):
+    yield from needs_records(ids_of(patient(state, hospital, patient_id)))
+
+
+def needs_records(ids: Iterable[str]) -> Iterator[Need]:
+    for id in sorted(ids):
+        for model in (Prescription, Condition, Allergy, Stay, Fulfilment):
             yield Need(model, "patient_id", id)
+
+
+def original_of(
+    refill: Refill, known: Prescription | None, care: PatientCare, now: datetime
+) -> Prescription:
+    """The prescription that ``refill`` renews; what is not known any more, or is another's, is
+    stopped."""
+    if known is not None and known.patient_id in ids_of(care):
+        return known
+    return Prescription(
+        id=refill.prescription_id,
+        hospital=refill.hospital,
+        patient_id=refill.patient_id,
+        stopped_at=now,
+    )
 
 
 def gather(
@@ -54,77 +103,142 @@ def gather(
     account: RenewalAccount,
     chart: Chart,
     *,
-    today: date,
+    now: datetime,
+    policy: RenewalPolicy,
     oneself: bool,
+    requester_acts: bool = True,
     declaration: Mapping[str, str] | None = None,
     deciding: Deciding | None = None,
+    checks: ClinicalChecks | None = None,
+    renewal: Refill | None = None,
 ) -> Facts:
-    """The facts of a renewal of ``order``, as they are known now."""
+    """The facts of a renewal of ``order``, as they are known now; ``renewal``: if it is already
+    under way or in effect."""
+    visited = last_visit(care, order.department.code)
+    codes = codes_of(care, account.ingredient_code)
+    seen_at, ended_at = origin(prescription.id, order, account, chart.prescriptions, codes)
+    since = seen_at or visited or order.issued_at
+    own = renewal_of(prescription.id, order, account)
+    as_taken = renewal.prescribed if renewal is not None and renewal.effective_at else order
+    known = policy.rules.stable_condition.parameters.known_days
     return Facts(
         deceased=care.deceased_at is not None,
         birth_date=care.birth_date,
         oneself=oneself,
+        requester_acts=requester_acts,
         code=order.medication.code,
-        authored_here=order.authored_here,
+        authored_here=(prescription.order or order).authored_here,
         has_diagnosis=bool(order.diagnoses),
+        diagnoses=order.diagnoses,
         issued_at=order.issued_at,
+        seen_at=seen_at,
         days_supply=order.days_supply,
-        stopped_at=prescription.stopped_at,
+        stopped_at=min(filter(None, (prescription.stopped_at, ended_at)), default=None),
         under_way=len(account.open),
-        renewals=tuple(r.effective_at for r in account.renewals),
-        last_visit_at=last_visit(care, order.department.code),
-        dispensed=_dispensed(account, chart),
-        others_today=_others_today(care, account.ingredient_code, today),
+        renewals=renewed(account),
+        last_visit_at=visited,
+        dispensed=dispensed(codes, account, chart),
+        others_today=_others_today(care, codes, policy.day(now)),
         declaration=declaration,
         deciding=deciding,
-        diagnosed=_diagnosed(order, chart),
+        diagnosed=_diagnosed(order, chart, since, timedelta(days=known)),
         allergies=_coded(chart),
-        allergies_uncoded=sum(a.is_present and not _is_coded(a) for a in chart.allergies),
-        admitted=_since(order.issued_at, (s.began_at for s in chart.stays)),
+        allergies_uncoded=sum(a.is_present and a.code_in_atc is None for a in chart.allergies),
+        allergies_in_words=tuple(
+            sorted(
+                a.as_told
+                for a in chart.allergies
+                if a.is_present and a.code_in_atc is None and a.may_be_to_a_medicine
+            )
+        ),
+        health_told=bool(chart.conditions or chart.stays),
+        alerts=None if checks is None else checks.alerts(),
+        unchecked=() if checks is None else checks.unchecked(),
+        admitted=_since(since, (s.began_at for s in chart.stays)),
         others_stopped=_since(
-            order.issued_at,
+            since,
             (p.stopped_at for p in chart.prescriptions if p.id != prescription.id),
         ),
+        replaced=replaced(prescription, order, account, renewal),
+        redosed=tuple(
+            sorted(
+                redosed(prescription.id, as_taken, account, chart.prescriptions, codes),
+                key=lambda other: other.at,
+            )
+        ),
+        effective_at=own.effective_at if own is not None else None,
     )
 
 
-def _diagnosed(order: Order, chart: Chart) -> tuple[datetime, ...]:
-    """When each present condition was first recorded; what was known before, or is what the
-    medicine is for, is not new under whichever record it comes again."""
-    first: dict[str, datetime] = {}
-    for condition in chart.conditions:
-        if not condition.is_wrong:
-            known = first.get(condition.code.upper(), condition.first_recorded_at)
-            first[condition.code.upper()] = min(known, condition.first_recorded_at)
-    present = {c.code.upper() for c in chart.conditions if c.is_present}
-    reasons = {code.upper() for code in order.diagnoses}
-    return _since(order.issued_at, (first[code] for code in present - reasons))
-
-
-def _is_coded(allergy: Allergy) -> bool:
-    return allergy.code is not None and (allergy.system or "").upper() == "ATC"
+def _diagnosed(
+    order: Order, chart: Chart, since: datetime, known: timedelta
+) -> tuple[datetime, ...]:
+    """When each present condition began. One that is recorded anew goes on, under whichever
+    record, as long as an earlier one was present or recorded within the time that it counts as
+    ``known``; so does what the medicine is for. What is told to have come back is new."""
+    begun: set[tuple[str, datetime]] = set()
+    reasons = {icd10(code) for code in order.diagnoses}
+    start: dict[str, datetime] = {}
+    until: dict[str, datetime] = {}
+    for condition in sorted(chart.conditions, key=lambda c: (c.began_at, c.id)):
+        if condition.is_wrong:
+            continue
+        code, began = icd10(condition.code), condition.began_at
+        if code not in until or began > until[code]:
+            start[code] = began
+        lasts = condition.recorded_at + (known if condition.is_present else timedelta())
+        until[code] = max(lasts, until.get(code, lasts))
+        if condition.is_back:
+            begun.add((code, began))
+        elif condition.is_present and code not in reasons:
+            begun.add((code, start[code]))
+    return _since(since, (at for _, at in begun))
 
 
 def _coded(chart: Chart) -> tuple[str, ...] | None:
     if not chart.allergies:
         return None
-    coded = {a.code.upper() for a in chart.allergies if a.code and _is_coded(a) and a.is_present}
-    return tuple(sorted(coded))
+    coded = {a.code_in_atc for a in chart.allergies if a.is_present}
+    return tuple(sorted(code for code in coded if code is not None))
 
 
 def _since(start: datetime, times: Iterable[datetime | None]) -> tuple[datetime, ...]:
     return tuple(sorted(at for at in times if at is not None and at > start))
 
 
-def _dispensed(account: RenewalAccount, chart: Chart) -> Dispensed | None:
+def dispensed(
+    ingredients: Collection[str], account: RenewalAccount | None, chart: Chart
+) -> Dispensed | None:
+    """The last supply of one of the ``ingredients``, and for how many days: from when it was
+    dispensed, where a pharmacy told, else from when it was prescribed. What came back to the
+    pharmacy is none, nor is a renewal that lapsed or was withheld, unless a pharmacy tells
+    otherwise."""
+    renewals = account.renewals if account is not None else ()
+    none = {r.refill_id for r in renewals if not r.supplied}
+    open_ = account.open if account is not None else ()
     told = [
-        Dispensed(at=p.order.issued_at, days=p.order.days_supply)
+        (p.id, p.order.refill_id, p.order.issued_at, p.order.days_supply)
         for p in chart.prescriptions
-        if p.order is not None and p.order.medication.ingredient_code == account.ingredient_code
+        if p.order is not None
+        and p.order.medication.ingredient_code in ingredients
+        and p.order.refill_id not in open_  # its own, told before it is in effect
     ]
-    renewed = [Dispensed(at=r.effective_at, days=r.days_supply) for r in account.renewals]
-    return max((*told, *renewed), key=lambda d: (d.at, d.days or 0), default=None)
+    renewed = [(r.prescription_id, r.refill_id, r.effective_at, r.days_supply) for r in renewals]
+    handed: dict[str, list[Fulfilment]] = defaultdict(list)
+    of_renewal: dict[str, list[Fulfilment]] = defaultdict(list)
+    for fulfilment in chart.fulfilments:
+        handed[fulfilment.prescription_id].append(fulfilment)
+        if fulfilment.refill_id is not None:  # whatever the prescription is called there
+            of_renewal[fulfilment.refill_id].append(fulfilment)
+    supplies = []
+    for id, refill_id, at, days in (*told, *renewed):
+        parts = [*handed[id], *of_renewal[refill_id or ""]]
+        begun = min((f.handed_at for f in parts if f.handed_at is not None), default=None)
+        nothing = refill_id in none or any(f.is_back for f in parts)
+        if begun is not None or not nothing:
+            supplies.append(Dispensed(at=begun or at, days=days))
+    return max(supplies, key=lambda d: (d.at, d.days or 0), default=None)
 
 
-def _others_today(care: PatientCare, ingredient: str, today: date) -> int:
-    return len(set(care.asked) - {ingredient}) if care.asked_on == today else 0
+def _others_today(care: PatientCare, ingredients: Collection[str], today: date) -> int:
+    return len(set(care.asked) - set(ingredients)) if care.asked_on == today else 0

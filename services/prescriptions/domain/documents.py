@@ -1,6 +1,6 @@
-"""What does the service keep, and which ways may a renewal go?
+"""What does the service keep?
 
-Four aggregates. The invariant (so many renewals since the last visit in person) lives in
+The invariant (so many renewals since the last visit in person) lives in
 the :class:`RenewalAccount` of one patient and one active ingredient: every decision that
 takes, gives back or uses up a place writes it. What the hospital tells about a patient is
 only read by those decisions and may be one event stale.
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from pydantic import computed_field
 
 from libs.common.decision import Document
 from libs.common.events import (
     Department,
+    FulfilmentMethod,
     Gender,
     LinkScope,
     Medication,
@@ -23,102 +25,10 @@ from libs.common.events import (
     RefillStage,
     Sensitive,
 )
+from services.prescriptions.domain.assignment import Assignment
+from services.prescriptions.domain.checks import Acknowledgement, ClinicalChecks
 from services.prescriptions.domain.facts import Facts, Outcome, Value
-
-
-class Status(StrEnum):
-    WAITING_DOCTOR = "waiting_doctor"
-    WAITING_PHARMACIST = "waiting_pharmacist"
-    RETURNED = "returned"  # by a pharmacist, to the doctor who signed
-    EFFECTIVE = "effective"
-    DECLINED = "declined"  # by the doctor
-    REFUSED = "refused"  # by a rule or a pharmacist
-    CANCELLED = "cancelled"  # by the patient's side
-    EXPIRED = "expired"
-
-
-class Action(StrEnum):
-    REQUEST = "request"
-    REFUSE = "refuse"  # a rule says no to a request
-    APPROVE = "approve"
-    DECLINE = "decline"
-    PASS = "pass"  # noqa: S105 - a pharmacist's word
-    RETURN = "return"
-    REJECT = "reject"  # a pharmacist refuses
-    CANCEL = "cancel"
-    EXPIRE = "expire"
-    CLOSE = "close"  # a rule says no to a request that was under way
-
-
-S, A = Status, Action
-#: Every way that a renewal may go; what is not here is refused as ``wrong_status``.
-TABLE: dict[tuple[Status | None, Action], Status] = {
-    (None, A.REQUEST): S.WAITING_DOCTOR,
-    (None, A.REFUSE): S.REFUSED,
-    (S.WAITING_DOCTOR, A.APPROVE): S.WAITING_PHARMACIST,
-    (S.WAITING_DOCTOR, A.DECLINE): S.DECLINED,
-    (S.WAITING_DOCTOR, A.CANCEL): S.CANCELLED,
-    (S.WAITING_DOCTOR, A.EXPIRE): S.EXPIRED,
-    (S.WAITING_DOCTOR, A.CLOSE): S.REFUSED,
-    (S.RETURNED, A.APPROVE): S.WAITING_PHARMACIST,
-    (S.RETURNED, A.DECLINE): S.DECLINED,
-    (S.RETURNED, A.CANCEL): S.CANCELLED,
-    (S.RETURNED, A.EXPIRE): S.EXPIRED,
-    (S.RETURNED, A.CLOSE): S.REFUSED,
-    (S.WAITING_PHARMACIST, A.PASS): S.EFFECTIVE,
-    (S.WAITING_PHARMACIST, A.RETURN): S.RETURNED,
-    (S.WAITING_PHARMACIST, A.REJECT): S.REFUSED,
-    (S.WAITING_PHARMACIST, A.CANCEL): S.CANCELLED,
-    (S.WAITING_PHARMACIST, A.EXPIRE): S.EXPIRED,
-    (S.WAITING_PHARMACIST, A.CLOSE): S.REFUSED,
-}
-
-#: With whom a renewal lies while it is open; in any other status it is over.
-STAGE: dict[Status, RefillStage] = {
-    S.WAITING_DOCTOR: RefillStage.DOCTOR,
-    S.RETURNED: RefillStage.DOCTOR,
-    S.WAITING_PHARMACIST: RefillStage.PHARMACIST,
-}
-
-
-class Reason(StrEnum):
-    """Why a rule says no. Texts: the policy's for its rules, ``api/acting.py`` for the others."""
-
-    AGE_UNKNOWN = "age_unknown"
-    GUARDIAN_NEEDED = "guardian_needed"
-    OTHER_HOSPITAL = "other_hospital"
-    PRESCRIPTION_STOPPED = "prescription_stopped"
-    TOO_OLD = "too_old"
-    NEVER_CLASS = "never_class"
-    NOT_ON_LIST = "not_on_list"
-    OPEN_REQUEST = "open_request"
-    RENEWAL_LIMIT_REACHED = "renewal_limit_reached"
-    PATIENT_DECEASED = "patient_deceased"
-    SEPARATION_OF_DUTIES = "separation_of_duties"
-    NOT_THE_SIGNING_DOCTOR = "not_the_signing_doctor"
-    DEADLINE_PASSED = "deadline_passed"
-    VALIDITY_TOO_LONG = "validity_too_long"
-    REASON_MISSING = "reason_missing"
-    CHILD_TOO_YOUNG = "child_too_young"
-    TOO_EARLY = "too_early"
-    TOO_MANY_MEDICINES = "too_many_medicines"
-    SUPPLY_TOO_LONG = "supply_too_long"
-    SUPPLY_REASON_MISSING = "supply_reason_missing"
-    LONG_SUPPLY_CONDITIONS = "long_supply_conditions"
-    DECLARATION_MISSING = "declaration_missing"
-    SOMETHING_CHANGED = "something_changed"
-    CONDITION_CHANGED = "condition_changed"
-    PRACTICE_TOO_SHORT = "practice_too_short"
-    ALLERGY_RECORDED = "allergy_recorded"
-    DAYS_SUPPLY_MISSING = "days_supply_missing"
-    DAYS_SUPPLY_FIXED = "days_supply_fixed"
-    RECORD_MISSING = "record_missing"
-    UNSIGNED = "unsigned"  # of a step that has to be signed
-    UNSIGNED_BY_DOCTOR = "unsigned_by_doctor"  # approved before signatures were kept
-    KEY_OF_ANOTHER = "key_of_another"
-    # About what the hospital told:
-    IN_THE_FUTURE = "in_the_future"
-    ALREADY_MERGED = "already_merged"
+from services.prescriptions.domain.transitions import Action, Status
 
 
 class Link(Value):
@@ -161,6 +71,8 @@ class PatientCare(Document):
     aliases: tuple[str, ...] = ()
     links: tuple[Link, ...] = ()
     visits: tuple[Visit, ...] = ()
+    #: Codes that were told of one ingredient, by the first of which its account goes.
+    alike: tuple[tuple[str, ...], ...] = ()
     #: The ingredients whose renewal was accepted on one day, the last on which one was.
     asked_on: date | None = None
     asked: tuple[str, ...] = ()
@@ -171,6 +83,8 @@ class Order(Value):
 
     medication: Medication
     dosage: Sensitive[str]
+    #: Whether nobody told it: then it is the sender's usual text.
+    dosage_assumed: bool = False
     #: None: nobody told.
     quantity: Quantity | None = None
     days_supply: int | None = None
@@ -183,6 +97,35 @@ class Order(Value):
     refill_id: str | None = None
 
 
+class Changes(Value):
+    """What a doctor prescribes otherwise than it was ordered; None: as it was.
+
+    ``refills_allowed``: so many renewals after this one until the next visit in person, and
+    fewer than the rules would allow.
+    """
+
+    quantity: Quantity | None = None
+    days_supply: int | None = None
+    dosage: Sensitive[str | None] = None
+    strength: str | None = None
+    refills_allowed: int | None = None
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the dosing is another: then it is a new prescription instead of the old."""
+        return self.dosage is not None or self.strength is not None
+
+    def of(self, order: Order) -> Order:
+        """``order`` with the changes."""
+        told = {"quantity": self.quantity, "days_supply": self.days_supply, "dosage": self.dosage}
+        changed: dict[str, Any] = {k: v for k, v in told.items() if v is not None}
+        if self.dosage is not None:
+            changed["dosage_assumed"] = False
+        if self.strength is not None:
+            changed["medication"] = order.medication.model_copy(update={"strength": self.strength})
+        return order.model_copy(update=changed)
+
+
 class Prescription(Document):
     """One prescription of one medicine. Without an ``order`` only its end is known yet."""
 
@@ -190,7 +133,10 @@ class Prescription(Document):
 
     patient_id: str
     order: Order | None = None
-    issued_at: datetime | None = None  # of the order, to sort by
+    #: As it was told last, to sort by; told again as it was, the order keeps its first one.
+    issued_at: datetime | None = None
+    #: When the order was told so: a correction keeps the time at which it was issued.
+    told_at: datetime | None = None
     stopped_at: datetime | None = None
 
 
@@ -200,22 +146,33 @@ class Renewal(Value):
     refill_id: str
     prescription_id: str  # the renewal's own
     effective_at: datetime
+    #: What was renewed; None of those that were kept before.
+    medication: Medication | None = None
+    quantity: Quantity | None = None
     days_supply: int | None = None
+    #: So many more may follow until the next visit in person, by the doctor who approved it.
+    refills_allowed: int | None = None
+    #: Whether it changed the dosing: what was prescribed before is no longer renewed.
+    replaces: bool = False
+    #: False: it lapsed or was withheld, so only what a pharmacy tells is a supply. It counts.
+    supplied: bool = True
 
 
 class RenewalAccount(Document):
     """One patient's renewals of one active ingredient, over all its prescriptions.
 
     ``open`` are the requests under way; each holds a place. There is one at most, save
-    after a merge of patients.
+    after a merge of patients. ``undispensed`` are those in effect, until their days are
+    over or they are withheld: what pharmacies tell stands in each of them.
     """
 
     COLLECTION: ClassVar[str] = "renewal_accounts"
 
     patient_id: str
     ingredient_code: str
-    renewals: tuple[Renewal, ...] = ()
+    renewals: Sensitive[tuple[Renewal, ...]] = ()
     open: tuple[str, ...] = ()
+    undispensed: tuple[str, ...] = ()
 
 
 class Step(Value):
@@ -229,9 +186,27 @@ class Step(Value):
     role: str
     reason: str | None = None
     comment: Sensitive[str | None] = None
+    #: What a doctor changed at this step.
+    changes: Changes | None = None
     policy: str
+    #: Of the request, event or timer that led to it: its traces and events have the same.
+    correlation_id: str = ""
     #: What each rule said that was asked at this step, in the policy's order.
     outcomes: tuple[Outcome, ...] = ()
+    #: What the clinical checks found for this step, and in spite of what it was taken.
+    checks: ClinicalChecks | None = None
+    acknowledged: tuple[Acknowledgement, ...] = ()
+
+
+class Consent(Value):
+    """What the patient's side signed for a long supply: ``text`` as it was shown."""
+
+    person_id: str
+    role: str
+    at: datetime
+    policy: str
+    language: str
+    text: str
 
 
 class Signature(Value):
@@ -242,6 +217,8 @@ class Signature(Value):
     at: datetime
     kid: str
     jws: str
+    #: As the hospital told it when it was signed: a paper names people.
+    name: Sensitive[str | None] = None
 
 
 class SignedForm(Value):
@@ -263,10 +240,24 @@ class SigningKey(Document):
     first_used_at: datetime
 
 
+class Chosen(Value):
+    """How the patient's side wants the medicine. The address is deleted when it has served."""
+
+    method: FulfilmentMethod
+    pharmacy_id: str
+    address: Sensitive[str | None] = None
+    telephone: Sensitive[str | None] = None
+    chosen_by: str
+    chosen_at: datetime
+    #: When that pharmacy said that it will not dispense it.
+    declined_at: datetime | None = None
+
+
 class Refill(Document):
     """One request to renew a prescription, from the asking to its end."""
 
     COLLECTION: ClassVar[str] = "refills"
+    SCHEMA: ClassVar[int] = 2
 
     patient_id: str
     prescription_id: str
@@ -275,27 +266,71 @@ class Refill(Document):
     requested_by: str
     requested_at: datetime
     note: Sensitive[str | None] = None
-    #: What is renewed, as it was when asked for: this is what doctor and pharmacist sign.
+    #: What is renewed, as it was when asked for.
     order: Order
+    #: What the doctor's last answer changed of it.
+    changes: Changes | None = None
+    #: Of the order, beside it because lists ask for it.
+    prescriber_id: str | None = None
     status: Status
     #: What the rules looked at when it was asked for.
     facts: Facts | None = None
+    #: The newest clinical checks.
+    checks: ClinicalChecks | None = None
     #: With whom it lies and since when: the work lists go by these two.
     stage: RefillStage | None = None
     waiting_since: datetime | None = None
+    #: Decided by then, or once it is in effect dispensed by then.
     deadline: datetime | None = None
+    #: Who decides on it alone, until then.
+    holder_id: str | None = None
+    held_until: datetime | None = None
+    #: Claims, hand-overs and reminders; only ever added to.
+    assignments: tuple[Assignment, ...] = ()
     reason: str | None = None
     number: int | None = None
     remaining: int | None = None
     doctor_id: str | None = None
+    #: The doctor who signed it, as long as it is open and they work here: if it comes back,
+    #: only they decide. None: any doctor of the department.
+    bound_to: str | None = None
     signed_at: datetime | None = None
     valid_on: date | None = None
     #: For how many days the doctor approved it.
     days_supply: int | None = None
+    #: Where a signature on paper is kept; ``consents`` are those that were given here.
     patient_signature: str | None = None
+    consents: tuple[Consent, ...] = ()
     pharmacist_id: str | None = None
     effective_at: datetime | None = None
     new_prescription_id: str | None = None
+    fulfilment: Chosen | None = None
+    #: The pharmacy that lastly dispensed or handed it out, chosen or not.
+    dispensed_by: str | None = None
+    #: What is wrong with how it was dispensed (see ``domain/fulfilment.py``).
+    irregular: tuple[str, ...] = ()
     #: One for each approval; the last one holds.
     forms: tuple[SignedForm, ...] = ()
     history: tuple[Step, ...] = ()
+
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic's documentation has it
+    @property
+    def changed_at(self) -> datetime:
+        """When it was last changed; stored, since live lists ask what changed since."""
+        steps = [step.at for step in self.history[-1:]]
+        return max((*steps, *(a.at for a in self.assignments[-1:])), default=self.requested_at)
+
+    @property
+    def withheld_at(self) -> datetime | None:
+        """Since when nothing may be dispensed on it, whatever a pharmacy told after that."""
+        return next((s.at for s in self.history if s.to_status is Status.WITHHELD), None)
+
+    @property
+    def paper_status(self) -> Status:
+        """How it stands on paper: what was withheld stays void."""
+        return self.status if self.withheld_at is None else Status.WITHHELD
+
+    @property
+    def prescribed(self) -> Order:
+        """What is signed and dispensed: the order, as the doctor changed it."""
+        return self.order if self.changes is None else self.changes.of(self.order)

@@ -1,12 +1,12 @@
 """How does a renewal end that nobody decides on?
 
-The patient's side takes it back, a deadline passes, or the hospital tells that the
-prescription was stopped or the patient has died. Its place is always given back.
+The patient's side takes it back or a deadline passes, and its place is given back; or once
+it was in effect its days are over. What the hospital tells: see ``consequences``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,30 +14,24 @@ from libs.common.decision import (
     Answer,
     Common,
     Decision,
-    Document,
-    Emit,
     Env,
     Input,
     Need,
     Refusal,
     State,
-    by_id,
 )
 from libs.common.events import RefillCancelled
 from libs.common.events.base import Id, Word
-from services.prescriptions.domain.accounts import given_back
+from services.prescriptions.domain.accounts import given_back, settled
 from services.prescriptions.domain.case import Case, needs_refill
-from services.prescriptions.domain.documents import STAGE, Action, Reason, Refill, RenewalAccount
+from services.prescriptions.domain.documents import Refill
 from services.prescriptions.domain.persons import (
-    ids_of,
-    is_patient,
     may_act,
-    needs_patient,
-    patient,
     persons,
+    role_of,
 )
-from services.prescriptions.domain.policy import RenewalPolicy
-from services.prescriptions.domain.steps import closed, expired, moved, overdue, which
+from services.prescriptions.domain.steps import expired, lapsed, moved, overdue, which
+from services.prescriptions.domain.transitions import FULFILLED, Action, Status
 
 
 class CancelRefill(BaseModel):
@@ -56,12 +50,6 @@ class RefillDeadline(BaseModel):
     refill_id: Id
 
 
-def needs_cancel(input: Input, state: State) -> Iterator[Need]:
-    if input.actor is not None:
-        yield from needs_patient(state, input.actor.person)
-    yield from needs_refill(state, input.hospital, input.subject)
-
-
 def decide_cancel(input: Input, state: State, env: Env) -> Answer:
     refill, actor = state.get(Refill, input.subject), input.actor
     if refill is None or actor is None:
@@ -77,10 +65,10 @@ def decide_cancel(input: Input, state: State, env: Env) -> Answer:
     over = moved(
         refill,
         Action.CANCEL,
-        env.now,
+        env,
         case.policy,
         by=actor,
-        role="patient" if is_patient(case.care, ids) else "guardian",
+        role=role_of(case.care, ids),
         reason=reason,
     )
     fact = RefillCancelled(
@@ -96,49 +84,20 @@ def needs_deadline(input: Input, state: State) -> Iterator[Need]:
 def decide_deadline(input: Input, state: State, env: Env) -> Answer:
     refill = state.get(Refill, input.data.refill_id)
     now = max(env.now, input.time)
-    if refill is None or refill.status not in STAGE or not overdue(refill, now):
+    if refill is None:
         return Decision(note="not_due")
     case = Case.of(refill, state, env)
-    over, account, events = expired(refill, case.account, env.now, case.policy)
+    if refill.status in FULFILLED.values() and refill.id in case.account.undispensed:
+        if refill.valid_on is not None and now < case.policy.end_of(refill.valid_on):
+            return Decision(note="not_due")  # an earlier stage's; it may still be withheld
+        account = settled(case.account, refill.id)  # pharmacies were in time
+        return Decision(changes=(account, *case.taken_in), note=refill.status)
+    if not overdue(refill, now):
+        return Decision(note="not_due")
+    if refill.status is not Status.EFFECTIVE:
+        over, account, events = expired(refill, case.account, env, case.policy)
+    elif case.policy.rules.validity.parameters.pharmacies_report:
+        over, account, events = lapsed(refill, case.account, env, case.policy)
+    else:  # whether it was dispensed is not known
+        over, account, events = refill.but(deadline=None), settled(case.account, refill.id), []
     return Decision(changes=(over, account, *case.taken_in), events=events, note=over.status)
-
-
-def needs_open(state: State, hospital: str, patient_id: str) -> Iterator[Need]:
-    """All of a patient's accounts and what is under way in them."""
-    yield from needs_patient(state, patient_id)
-    for id in ids_of(patient(state, hospital, patient_id)):
-        yield Need(RenewalAccount, "patient_id", id)
-        for account in state.where(RenewalAccount, "patient_id", id):
-            yield from by_id(Refill, *account.open)
-
-
-def all_accounts(state: State, hospital: str, patient_id: str) -> list[RenewalAccount]:
-    ids = sorted(ids_of(patient(state, hospital, patient_id)))
-    return [a for id in ids for a in state.where(RenewalAccount, "patient_id", id)]
-
-
-def close_open(
-    state: State,
-    accounts: Sequence[RenewalAccount],
-    reason: Reason,
-    env: Env,
-    policy: RenewalPolicy,
-    prescription_id: str | None = None,
-) -> tuple[list[Document], list[Emit]]:
-    """End what is under way in ``accounts`` (of one prescription, if one is named)."""
-    changes: list[Document] = []
-    events: list[Emit] = []
-    for account in accounts:
-        changed = account
-        for refill_id in account.open:
-            refill = state.get(Refill, refill_id)
-            if refill is None or refill.status not in STAGE:
-                continue
-            if prescription_id not in (None, refill.prescription_id):
-                continue
-            over, changed, facts = closed(refill, changed, reason, env.now, policy)
-            changes.append(over)
-            events += facts
-        if changed is not account:
-            changes.append(changed)
-    return changes, events

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from libs.common.decision import derived_id
 from libs.common.events import Gender
-from services.prescriptions.domain.documents import Refill
+from services.prescriptions.domain.documents import Changes, Order, Refill
 
 
 class Part(BaseModel):
@@ -53,6 +53,15 @@ class FormQuantity(Part):
     unit: str
 
 
+class FormBefore(Part):
+    """What ``based_on`` said where this prescription says otherwise; absent: the same."""
+
+    dosage: str | None = None
+    strength: str | None = None
+    quantity: FormQuantity | None = None
+    days_supply: int | None = None
+
+
 class PrescriptionForm(Part):
     """The content. ``version`` counts the approvals; ``nonce`` makes its hash unguessable."""
 
@@ -69,7 +78,13 @@ class PrescriptionForm(Part):
     dosage: str
     quantity: FormQuantity | None = None  # absent: nobody told the hospital
     days_supply: int
+    #: The prescription that it stands in for: the dosing is another.
+    replaces: str | None = None
+    before: FormBefore | None = None
+    #: How many renewals may follow it, if the doctor allowed fewer than the rules do.
+    refills_allowed: int | None = None
     doctor_id: str
+    doctor_name: str | None = None  # absent: the hospital has not told it
     issued_at: str
     valid_on: date
     policy: str
@@ -100,16 +115,15 @@ def made_out(
     patient: FormPatient,
     *,
     doctor_id: str,
+    doctor_name: str | None,
     at: datetime,
     valid_on: date,
     days_supply: int,
     policy: str,
     nonce: str,
 ) -> PrescriptionForm:
-    """The form of ``refill``, if ``doctor_id`` signs it ``at`` this time."""
-    order, quantity = refill.order, None
-    if order.quantity is not None:
-        quantity = FormQuantity(value=decimal(order.quantity.value), unit=order.quantity.unit)
+    """The form of ``refill`` with its changes, if ``doctor_id`` signs it ``at`` this time."""
+    order, changes = refill.prescribed, refill.changes or Changes()
     return PrescriptionForm(
         hospital=refill.hospital,
         prescription_id=own_prescription(refill),
@@ -121,14 +135,34 @@ def made_out(
         diagnoses=order.diagnoses,
         medication=FormMedication(**order.medication.model_dump()),
         dosage=order.dosage,
-        quantity=quantity,
+        quantity=_quantity(order),
         days_supply=days_supply,
+        replaces=refill.prescription_id if changes.replaces else None,
+        before=_before(refill.order, changes),
+        refills_allowed=changes.refills_allowed,
         doctor_id=doctor_id,
+        doctor_name=doctor_name,
         issued_at=at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         valid_on=valid_on,
         policy=policy,
         nonce=nonce,
     )
+
+
+def _quantity(order: Order) -> FormQuantity | None:
+    if order.quantity is None:
+        return None
+    return FormQuantity(value=decimal(order.quantity.value), unit=order.quantity.unit)
+
+
+def _before(order: Order, changes: Changes) -> FormBefore | None:
+    before = FormBefore(
+        dosage=order.dosage if changes.dosage is not None else None,
+        strength=order.medication.strength if changes.strength is not None else None,
+        quantity=_quantity(order) if changes.quantity is not None else None,
+        days_supply=order.days_supply if changes.days_supply is not None else None,
+    )
+    return before if before != FormBefore() else None
 
 
 def nonce_of(text: str) -> str:

@@ -6,15 +6,25 @@ A bound that a law sets stands here, so a policy that loosens it fails at the st
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from libs.common.events import LinkScope, VisitClass
 from libs.common.events.base import Word
+from services.prescriptions.domain.facts import Severity
 
 Language = Literal["zh-CN", "en"]
-Text = Mapping[Language, str]
+
+
+def in_every_language(text: Mapping[Language, str]) -> Mapping[Language, str]:
+    missing = set(get_args(Language)) - {k for k, v in text.items() if v}
+    if missing:
+        raise ValueError(f"no text in {sorted(missing)}")
+    return text
+
+
+Text = Annotated[Mapping[Language, str], AfterValidator(in_every_language)]
 
 #: An account keeps this many renewals, the newest; no limit may be above it.
 RENEWALS_KEPT = 64
@@ -40,8 +50,14 @@ class NeverClasses(Parameters):
     classes: Mapping[str, AtcClass]
 
 
+class Listed(AtcClass):
+    icd10: tuple[str, ...] = Field(
+        default=(), description="Codes of the condition, or beginnings; none: not compared."
+    )
+
+
 class RestrictedList(Parameters):
-    conditions: Mapping[str, AtcClass] = Field(
+    conditions: Mapping[str, Listed] = Field(
         min_length=1, description="What may be renewed, by the condition that it is for."
     )
 
@@ -63,6 +79,12 @@ class Medicines(Parameters):
     medicines: int = Field(ge=1, le=5, description="Of one patient on one day.")
 
 
+class StableCondition(Parameters):
+    known_days: int = Field(
+        ge=1, le=3660, description="For so long a diagnosis that is recorded again is not new."
+    )
+
+
 class Supply(Parameters):
     days: int = Field(ge=1, le=84, description="No renewal is for longer.")
 
@@ -73,6 +95,10 @@ class ReasonedSupply(Parameters):
 
 class LongSupply(Parameters):
     days: int = Field(ge=1, le=28, description="For longer, assessed, noted and signed for.")
+    consent: Text = Field(description="What the patient signs; {days} is the figure above.")
+
+    def shown(self, language: Language) -> str:
+        return self.consent[language].format(days=self.days)
 
 
 class Question(Parameters):
@@ -81,13 +107,6 @@ class Question(Parameters):
     id: Word
     wanted: Literal["yes", "no"] = Field(description="Any other answer leads to a visit.")
     text: Text
-
-    @model_validator(mode="after")
-    def _in_every_language(self) -> Question:
-        missing = set(get_args(Language)) - {k for k, v in self.text.items() if v}
-        if missing:
-            raise ValueError(f"question {self.id}: no text in {sorted(missing)}")
-        return self
 
 
 class Declaration(Parameters):
@@ -98,6 +117,32 @@ class Declaration(Parameters):
         if len({q.id for q in self.questions}) != len(self.questions):
             raise ValueError("every question needs an id of its own")
         return self
+
+
+class Replacement(Parameters):
+    replacements: int = Field(ge=0, le=RENEWALS_KEPT, description="Since the last visit. 0: none.")
+    days: int = Field(ge=1, le=28, description="With a changed dosing no supply is for longer.")
+
+
+class Contraindications(Parameters):
+    severities: frozenset[Severity] = Field(
+        min_length=1, description="Alerts that nobody may go on in spite of."
+    )
+    grace_days: int = Field(
+        ge=0, le=90, description="A medicine counts as taken so long after its supply is over."
+    )
+
+    @model_validator(mode="after")
+    def _contraindicated_is_no(self) -> Contraindications:
+        if Severity.CONTRAINDICATED not in self.severities:
+            raise ValueError("what is contraindicated can't be acknowledged: name it here")
+        return self
+
+
+class Alerts(Parameters):
+    severities: frozenset[Severity] = Field(
+        description="Alerts that doctor and pharmacist each have to acknowledge, with a reason."
+    )
 
 
 class Practice(Parameters):
@@ -111,8 +156,56 @@ class Deadlines(Parameters):
     doctor_hours: int = Field(ge=1)
     pharmacist_hours: int = Field(ge=1)
     told_hours: int = Field(ge=1, description="How long a notification is worth sending.")
+    choice_hours: int = Field(
+        ge=1, le=72, description="After these somebody who has not chosen a pharmacy is reminded."
+    )
+    address_days: int = Field(
+        ge=1, le=366, description="Where to deliver it is deleted after these, or when it is there."
+    )
+    claim_minutes: int = Field(ge=5, le=240, description="Then what one claimed is free again.")
+    hand_over_hours: int = Field(ge=1, le=24, description="The same of what one was handed.")
+    remind_hours: int = Field(ge=1, description="Left when those with whom it lies are reminded.")
+    escalate_hours: int = Field(ge=1, description="Left when the head is told.")
+    heads: Mapping[str, str] = Field(
+        description="Who is told then, by department; elsewhere those with the role ops."
+    )
+
+    @model_validator(mode="after")
+    def _in_turn(self) -> Deadlines:
+        if self.escalate_hours >= self.remind_hours:
+            raise ValueError("escalate_hours must be less than remind_hours")
+        return self
 
 
 class Validity(Parameters):
     usual_days: int = Field(ge=1, le=3, description="1: valid on the day.")
     maximum_days: int = Field(ge=1, le=3, description="What a doctor may extend it to.")
+    pharmacies_report: bool = Field(
+        description="Pharmacies tell what they dispense: what none told of was not dispensed."
+    )
+
+
+#: How a doctor or pharmacist may say no.
+No = Literal["decline", "visit_needed", "return", "refuse"]
+
+
+class Code(Parameters):
+    """A reason that a doctor or pharmacist may give, in words for the patient."""
+
+    of: frozenset[No] = Field(min_length=1, description="The answers that it is a reason for.")
+    text: Text
+    needs_comment: bool = Field(default=False, description="It says nothing by itself.")
+
+
+class Codes(Parameters):
+    """A closed list, so that what was said can be counted and is understood by patients."""
+
+    source: tuple[str, ...] = Field(min_length=1)
+    codes: Mapping[Word, Code]
+
+    @model_validator(mode="after")
+    def _for_every_answer(self) -> Codes:
+        missing = set(get_args(No)) - {no for code in self.codes.values() for no in code.of}
+        if missing:
+            raise ValueError(f"no reason to {sorted(missing)}")
+        return self

@@ -43,9 +43,13 @@ def ids_of(care: PatientCare) -> frozenset[str]:
     return frozenset((care.id, *care.aliases))
 
 
+def known_as(state: State, hospital: str, person: str) -> frozenset[str]:
+    """All ids of a person who acts."""
+    return ids_of(patient(state, hospital, person)) | {person}
+
+
 def persons(state: State, hospital: str, actor: Actor) -> frozenset[str]:
-    """All ids of the person who acts."""
-    return ids_of(patient(state, hospital, actor.person)) | {actor.person}
+    return known_as(state, hospital, actor.person)
 
 
 def is_patient(care: PatientCare, ids: frozenset[str]) -> bool:
@@ -72,13 +76,9 @@ def may_act(care: PatientCare, ids: frozenset[str], now: datetime, policy: Renew
     )
 
 
-def is_of_unknown_age(care: PatientCare) -> bool:
-    """Whether the patient's record has not arrived: then it might be a child who asks.
-
-    Every record holds a date of birth, so who asks for oneself only waits for it to come;
-    a guardian may ask for either.
-    """
-    return care.birth_date is None
+def role_of(care: PatientCare, ids: frozenset[str]) -> str:
+    """In which role who may act does so."""
+    return "patient" if is_patient(care, ids) else "guardian"
 
 
 def with_record(

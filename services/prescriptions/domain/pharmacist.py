@@ -7,6 +7,8 @@ all of its departments.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,10 +17,14 @@ from libs.common.decision import (
     Actor,
     Answer,
     Common,
+    Document,
+    Emit,
     Env,
     Input,
+    Need,
     Refusal,
     State,
+    by_id,
 )
 from libs.common.events import (
     RefillEffective,
@@ -27,16 +33,33 @@ from libs.common.events import (
     RefillPharmacistReturned,
 )
 from libs.common.events.base import Word
-from services.prescriptions.domain.accounts import counted, given_back, used
-from services.prescriptions.domain.case import Case
+from services.prescriptions.domain.accounts import (
+    all_accounts,
+    codes_of,
+    counted,
+    given_back,
+    left,
+    used,
+)
+from services.prescriptions.domain.case import Case, needs_decided
+from services.prescriptions.domain.changing import unsaid
 from services.prescriptions.domain.chart import Chart
-from services.prescriptions.domain.doctor import Comment
-from services.prescriptions.domain.documents import Action, Reason, Refill
+from services.prescriptions.domain.checking import acknowledgements
+from services.prescriptions.domain.checks import Checks, ClinicalChecks, Reasons
+from services.prescriptions.domain.choosing import reminders
+from services.prescriptions.domain.consequences import outdated
+from services.prescriptions.domain.documents import Changes, Refill
 from services.prescriptions.domain.facts import Deciding, Outcome
+from services.prescriptions.domain.following import caught_up, needs_dispensed
 from services.prescriptions.domain.form import own_prescription
-from services.prescriptions.domain.rules import PASSING, SENDING_BACK
+from services.prescriptions.domain.health import Practitioner
+from services.prescriptions.domain.persons import patient
+from services.prescriptions.domain.reasons import Reason
+from services.prescriptions.domain.rules import PASSING, REPLACING, SENDING_BACK
+from services.prescriptions.domain.saying import Comment, said_why
 from services.prescriptions.domain.signatures import Signs, taken
-from services.prescriptions.domain.steps import moved, refused, which
+from services.prescriptions.domain.steps import moved, pharmacy_of, refused, which
+from services.prescriptions.domain.transitions import Action
 
 ROLE = "pharmacist"
 
@@ -50,13 +73,31 @@ class PharmacistReview(BaseModel):
 
     decision: Literal["pass", "return", "refuse"]
     reason: Word | None = Field(
-        default=None, description="Needed unless it passes: dose, interaction, allergy, ..."
+        default=None,
+        description="Needed unless it passes: a code of `GET /v1/answer-reasons`.",
     )
-    comment: Comment = Field(default=None, description="In words; stays in this service.")
+    comment: Comment = Field(
+        default=None,
+        description="In words, in the history: the patient's side reads it, too. In no event.",
+    )
+    acknowledged: Reasons = {}
 
 
-class SignedReview(PharmacistReview, Signs):
-    """The same with the pharmacist's signature, which it needs to pass."""
+class SignedReview(PharmacistReview, Signs, Checks):
+    """The same with the checks and the pharmacist's signature, which it needs to pass."""
+
+
+def needs(input: Input, state: State) -> Iterator[Need]:
+    yield from needs_decided(input, state)
+    refill = state.get(Refill, input.subject)
+    if refill is None:
+        return
+    yield from needs_dispensed(own_prescription(refill), refill.id)
+    if (refill.changes or Changes()).replaces:
+        care = patient(state, input.hospital, refill.patient_id)
+        for account in all_accounts(state, care):
+            if account.ingredient_code in codes_of(care, refill.ingredient_code):
+                yield from by_id(Refill, *account.undispensed)
 
 
 def may_see(refill: Refill, actor: Actor) -> bool:
@@ -70,27 +111,38 @@ def decide(input: Input, state: State, env: Env) -> Answer:
         return Refusal(Common.NOT_FOUND)
     case = Case.of(refill, state, env)
     action = ACTIONS[review.decision]
-    if action is not Action.PASS and review.reason is None:
-        return Refusal(Reason.REASON_MISSING)
-    not_now = case.not_now(input, action)
-    if not_now is not None:
-        return not_now
+    no = said_why(case.policy, review.decision, review.reason, review.comment)
+    no = no or case.not_now(input, action)
+    if no is not None:
+        return no
     doctor = refill.doctor_id
     passes = action is Action.PASS
+    days = refill.days_supply or refill.order.days_supply
+    practitioner = state.get(Practitioner, actor.person)
     deciding = Deciding(
         is_party=case.is_party(actor),
+        has_left=practitioner is not None and practitioner.has_left(env.now),
         has_signed=doctor is None or actor.person == doctor,
-        days_supply=refill.days_supply or refill.order.days_supply,
+        days_supply=days,
+        replaces=(refill.changes or Changes()).replaces,
+        acknowledged=tuple(review.acknowledged),
     )
     chart = Chart.of(state, case.care)
-    outcomes, no = case.judged(chart, deciding, PASSING if passes else SENDING_BACK)
+    found = case.checked(input, state, chart, refill.prescribed, days) if passes else None
+    checks = found if isinstance(found, ClinicalChecks) else None
+    passing = PASSING | REPLACING if deciding.replaces else PASSING
+    outcomes, no = case.judged(state, chart, deciding, passing if passes else SENDING_BACK, checks)
     if no is not None or doctor is None:
         return no or refused(Reason.SEPARATION_OF_DUTIES, case.policy)
-    days = refill.days_supply or refill.order.days_supply
     if days is None:
         return Refusal(Reason.DAYS_SUPPLY_MISSING)
-    if passes:
-        return _effective(case, actor, doctor, input, state, outcomes, days)
+    missing = unsaid(refill.prescribed) if passes else None
+    if missing is not None:
+        return missing
+    if isinstance(found, Refusal):
+        return found
+    if checks is not None:
+        return _effective(case, actor, doctor, input, state, outcomes, checks, days)
     return _sent_back(case, actor, doctor, review, action, outcomes)
 
 
@@ -101,6 +153,7 @@ def _effective(
     input: Input,
     state: State,
     outcomes: tuple[Outcome, ...],
+    checks: ClinicalChecks,
     days: int,
 ) -> Answer:
     if not case.refill.forms:
@@ -113,22 +166,29 @@ def _effective(
     now = case.env.now
     number = used(case.account, case.care, case.refill.department_code) + 1
     own = own_prescription(case.refill)
+    account, outdone, told_of_them = case.account, list[Document](), list[Emit]()
+    if (case.refill.changes or Changes()).replaces:
+        account, outdone, told_of_them = outdated(state, account, case.env, case.policy)
+    account = counted(account, case.refill, own, now, days)
+    limit = case.policy.rules.limit.parameters.renewals
     refill = moved(
         case.refill,
         Action.PASS,
-        now,
+        case.env,
         case.policy,
         by=actor,
         role=ROLE,
         comment=input.data.comment,
         outcomes=outcomes,
+        checks=checks,
+        acknowledged=acknowledgements(input.data.acknowledged, checks),
         pharmacist_id=actor.person,
         forms=(*before, both),
         effective_at=now,
         new_prescription_id=own,
         days_supply=days,
         number=number,
-        remaining=case.policy.rules.limit.parameters.renewals - number,
+        remaining=left(account, case.care, case.refill.department_code, limit),
     )
     passed = RefillPharmacistPassed(**which(refill), pharmacist_id=actor.person, reviewed_at=now)
     effective = RefillEffective(
@@ -141,9 +201,18 @@ def _effective(
         remaining=refill.remaining or 0,
         effective_at=now,
         valid_on=refill.valid_on,
+        method=refill.fulfilment.method if refill.fulfilment is not None else None,
+        pharmacy_id=pharmacy_of(refill),
     )
-    account = counted(case.account, refill, own, now)
-    return sign.beside(case.done(refill, account, passed, effective))
+    done = case.done(refill, account, passed, effective)
+    done = replace(
+        done,
+        changes=(*done.changes, *outdone),
+        events=(*done.events, *told_of_them),
+        timers=(*done.timers, *reminders(refill, case.env, case.policy)),
+    )
+    done = caught_up(done, refill, own, case.care, state, case.env, takes_effect=True)
+    return sign.beside(done)
 
 
 def _sent_back(
@@ -158,7 +227,7 @@ def _sent_back(
     refill = moved(
         case.refill,
         action,
-        now,
+        case.env,
         case.policy,
         by=actor,
         role=ROLE,

@@ -3,7 +3,7 @@
 The shape of ``policies/renewal/*.yaml``. A figure or a list stands there and not in the
 code, with its source beside it and the words in which people are told. The version in
 force on the hospital's calendar day decides, and every decision records it. Who is an adult
-on a day is the same for all services and comes from outside.
+on a day is the same for all services and comes from outside; so does what combinations hold.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from libs.common.dated import Dated
 from services.prescriptions.domain.parameters import (
+    Alerts,
     Authority,
     Child,
+    Codes,
+    Contraindications,
     Deadlines,
     Declaration,
     Early,
@@ -30,12 +33,16 @@ from services.prescriptions.domain.parameters import (
     Parameters,
     Practice,
     ReasonedSupply,
+    Replacement,
     RestrictedList,
+    StableCondition,
     Supply,
     Text,
     Validity,
     Window,
 )
+from services.prescriptions.domain.pharmacies import Pharmacies
+from services.prescriptions.domain.substances import Combinations
 
 Audience = Literal["patient", "staff"]
 
@@ -78,9 +85,11 @@ class Rules(BaseModel):
     alive: Rule[Parameters]
     age_known: Rule[Parameters]
     authority: Rule[Authority]
+    requester: Rule[Parameters]
     child: Rule[Child]
     this_hospital: Rule[Parameters]
     stable_regimen: Rule[Parameters]
+    not_replaced: Rule[Parameters]
     never_classes: Rule[NeverClasses]
     restricted_list: Rule[RestrictedList]
     window: Rule[Window]
@@ -89,15 +98,19 @@ class Rules(BaseModel):
     not_too_early: Rule[Early]
     medicines_a_day: Rule[Medicines]
     supply: Rule[Supply]
-    stable_condition: Rule[Parameters]
+    stable_condition: Rule[StableCondition]
     allergy: Rule[Parameters]
+    clinical_checks: Rule[Contraindications]
+    clinical_alerts: Rule[Alerts]
     declaration: Rule[Declaration]
     nothing_changed: Rule[Parameters]
+    works_here: Rule[Parameters]
     separation_of_duties: Rule[Parameters]
     same_doctor: Rule[Parameters]
     practice: Rule[Practice]
     reasoned_supply: Rule[ReasonedSupply]
     long_supply: Rule[LongSupply]
+    replacement: Rule[Replacement]
     validity: Rule[Validity]
     deadlines: Rule[Deadlines]
 
@@ -110,10 +123,14 @@ class RenewalPolicy(BaseModel):
     version: str = Field(min_length=1, max_length=64)
     in_force_from: date
     rules: Rules
+    #: Why a doctor or pharmacist may say no.
+    answers: Codes
     #: The ids of the rules in the order of the file: of several refusals the first is told.
     order: tuple[str, ...]
     zone: ZoneInfo
     adult_age: Callable[[date], int]
+    #: Which ATC codes are of several substances, at a moment.
+    combinations: Callable[[datetime], Combinations]
 
     def day(self, at: datetime) -> date:
         """The hospital's calendar day at ``at``."""
@@ -123,6 +140,10 @@ class RenewalPolicy(BaseModel):
         """The first moment after the hospital's ``day``."""
         return datetime.combine(day + timedelta(days=1), time(), self.zone).astimezone(UTC)
 
+    def clock(self, at: datetime) -> str:
+        """The hospital's day and time at ``at``, for people."""
+        return at.astimezone(self.zone).strftime("%Y-%m-%d %H:%M")
+
     def rule(self, id: str) -> Rule[Any]:
         rule: Rule[Any] = getattr(self.rules, id)
         return rule
@@ -131,6 +152,10 @@ class RenewalPolicy(BaseModel):
         """The id of the rule that refuses for ``reason``, if a rule does."""
         return next((id for id in self.order if self.rule(id).reason == reason), None)
 
+    def codes_of(self, answer: str) -> tuple[str, ...]:
+        """The reasons that may be given for ``answer``, in the file's order."""
+        return tuple(name for name, code in self.answers.codes.items() if answer in code.of)
+
     def words(self, reason: str, language: Language, audience: Audience = "patient") -> str | None:
         """What to tell people who are refused for ``reason``, if a rule stands behind it."""
         id = self.rule_of(reason)
@@ -138,15 +163,18 @@ class RenewalPolicy(BaseModel):
 
 
 class RenewalPolicies(Dated[RenewalPolicy]):
-    """All dated versions."""
+    """All dated versions, and the pharmacies, which are as they are today."""
 
     def __init__(
         self,
         files: Sequence[Mapping[str, Any]],
         zone: ZoneInfo,
         adult_age: Callable[[date], int],
+        pharmacies: Pharmacies | None = None,
+        combinations: Callable[[datetime], Combinations] = lambda _: Combinations(),
     ) -> None:
-        more = {"zone": zone, "adult_age": adult_age}
+        self.pharmacies = pharmacies or Pharmacies()
+        more = {"zone": zone, "adult_age": adult_age, "combinations": combinations}
         versions = [
             RenewalPolicy.model_validate({**f, **more, "order": tuple(f["rules"])}) for f in files
         ]

@@ -1,4 +1,4 @@
-"""What follows from what the hospital tells about prescriptions and visits?
+"""What follows from what the hospital tells about prescriptions that end, and about visits?
 
 Facts that may come late, twice, or about something not yet known. A fact is kept and
 counts by the time when it happened; an older one than what is known changes nothing.
@@ -19,12 +19,23 @@ from libs.common.decision import (
     Refusal,
     State,
 )
-from libs.common.events import PrescriptionIssued, PrescriptionStopped, VisitCompleted
-from services.prescriptions.domain.accounts import with_visit
-from services.prescriptions.domain.documents import Order, Prescription, Reason, Visit
-from services.prescriptions.domain.ending import all_accounts, close_open, needs_open
-from services.prescriptions.domain.persons import needs_patient, patient
+from libs.common.events import PrescriptionStopped, VisitCompleted
+from services.prescriptions.domain.accounts import (
+    with_visit,
+)
+from services.prescriptions.domain.consequences import (
+    added,
+    consequences,
+    look_again,
+    needs_consequences,
+)
+from services.prescriptions.domain.documents import (
+    Prescription,
+    Visit,
+)
+from services.prescriptions.domain.persons import patient
 from services.prescriptions.domain.policy import RenewalPolicy
+from services.prescriptions.domain.reasons import Reason
 
 #: A publisher's clock may be this much ahead of ours, as for events themselves.
 AHEAD = timedelta(minutes=5)
@@ -34,70 +45,41 @@ def ahead(at: datetime, now: datetime) -> bool:
     return at > now + AHEAD
 
 
-def needs_issued(input: Input, state: State) -> Iterator[Need]:
-    yield Need(Prescription, "id", input.data.prescription_id)
-
-
-def decide_issued(input: Input, state: State, env: Env) -> Answer:
-    told: PrescriptionIssued = input.data
-    if ahead(told.issued_at, env.now):
-        return Refusal(Reason.IN_THE_FUTURE)
-    known = state.get(Prescription, told.prescription_id)
-    if known is not None and known.issued_at is not None and known.issued_at > told.issued_at:
-        return Refusal(Common.STALE)
-    return Decision(
-        changes=(
-            Prescription(
-                id=told.prescription_id,
-                hospital=input.hospital,
-                patient_id=told.patient_id,
-                order=Order.model_validate(told.model_dump(exclude={*map(str, told.assumed)})),
-                issued_at=told.issued_at,
-                stopped_at=known.stopped_at if known is not None else None,
-            ),
-        ),
-        note="issued",
-    )
-
-
 def needs_stopped(input: Input, state: State) -> Iterator[Need]:
     # By the patient and not by the ingredient, which may be told in this very batch.
     told: PrescriptionStopped = input.data
     yield Need(Prescription, "id", told.prescription_id)
-    yield from needs_open(state, input.hospital, told.patient_id)
+    for id in _whose(told, state):
+        yield from needs_consequences(state, input.hospital, id)
+
+
+def _whose(told: PrescriptionStopped, state: State) -> list[str]:
+    """The records that it concerns: whose it is told to be, and as whose it is known, if that
+    they are one is not told yet."""
+    known = state.get(Prescription, told.prescription_id)
+    return list(dict.fromkeys((told.patient_id, known.patient_id if known else told.patient_id)))
 
 
 def decide_stopped(input: Input, state: State, env: Env) -> Answer:
+    """It stands against the prescription's own renewals, and against those of others."""
     told: PrescriptionStopped = input.data
-    known = state.get(Prescription, told.prescription_id)
-    if known is None:
-        # Its order may still come; then it is stopped already.
-        unknown = Prescription(
-            id=told.prescription_id,
-            hospital=input.hospital,
-            patient_id=told.patient_id,
-            stopped_at=told.stopped_at,
-        )
-        return Decision(changes=(unknown,), note="stopped_before_issued")
+    # Without its order, which may still come; then it is stopped already.
+    known = state.get(Prescription, told.prescription_id) or Prescription(
+        id=told.prescription_id, hospital=input.hospital, patient_id=told.patient_id
+    )
     if known.stopped_at is not None and known.stopped_at <= told.stopped_at:
         return Refusal(Common.STALE)
     stopped = known.but(stopped_at=told.stopped_at)
-    if known.order is None or ahead(told.stopped_at, env.now):
-        return Decision(changes=(stopped,), note="stopped")
-    policy: RenewalPolicy = env.policy.at(env.now)
-    changes, events = close_open(
-        state,
-        all_accounts(state, input.hospital, told.patient_id),
-        Reason.PRESCRIPTION_STOPPED,
-        env,
-        policy,
-        prescription_id=known.id,
-    )
-    return Decision(changes=(stopped, *changes), events=events, note="stopped")
-
-
-def needs_visit(input: Input, state: State) -> Iterator[Need]:
-    return needs_patient(state, input.data.patient_id)
+    if told.stopped_at > env.now:
+        later = [look_again(id, told.stopped_at) for id in _whose(told, state)]
+        return Decision(changes=(stopped,), timers=later, note="stopped_later")
+    note = "stopped" if known.order is not None else "stopped_before_issued"
+    decision = Decision(changes=(stopped,), note=note)
+    # By the person, or what follows for two records that were merged would be said twice.
+    persons = {p.id: p for p in (patient(state, input.hospital, id) for id in _whose(told, state))}
+    for care in persons.values():
+        decision = added(decision, consequences(state, care, env, stopped))
+    return decision
 
 
 def decide_visit(input: Input, state: State, env: Env) -> Answer:

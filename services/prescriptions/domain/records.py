@@ -8,7 +8,6 @@ are one person, and who may act for whom.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from libs.common.decision import (
     Answer,
@@ -21,6 +20,7 @@ from libs.common.decision import (
     Refusal,
     State,
     by_id,
+    when,
 )
 from libs.common.events import (
     GuardianLinked,
@@ -33,16 +33,30 @@ from libs.common.events import (
     PatientRegistered,
     PatientUpdated,
 )
-from services.prescriptions.domain.accounts import account_id, united, with_asked, with_visit
-from services.prescriptions.domain.documents import Link, PatientCare, Reason, RenewalAccount
-from services.prescriptions.domain.ending import all_accounts, close_open, needs_open
+from services.prescriptions.domain.accounts import (
+    account_id,
+    all_accounts,
+    emptied,
+    united,
+    with_alike,
+    with_asked,
+    with_visit,
+)
+from services.prescriptions.domain.consequences import (
+    consequences,
+    needs_consequences,
+    needs_stoppable,
+)
+from services.prescriptions.domain.documents import Link, PatientCare, RenewalAccount
 from services.prescriptions.domain.persons import (
     HOSPITAL,
+    ids_of,
     needs_patient,
     patient,
     with_link,
     with_record,
 )
+from services.prescriptions.domain.reasons import Reason
 
 
 def needs_care(input: Input, state: State) -> Iterator[Need]:
@@ -52,7 +66,7 @@ def needs_care(input: Input, state: State) -> Iterator[Need]:
 def decide_record(input: Input, state: State, env: Env) -> Answer:
     told: PatientRegistered | PatientUpdated = input.data
     known = patient(state, input.hospital, told.patient_id)
-    at = _when(input, told.updated_at)
+    at = when(input, told.updated_at)
     recorded = with_record(
         known, told.patient_id, told.birth_date, at, name=told.name, gender=told.gender
     )
@@ -70,7 +84,7 @@ def decide_linked(input: Input, state: State, env: Env) -> Answer:
             person_id=told.person_id,
             origin=HOSPITAL,
             scope=frozenset(told.scope),
-            since=_when(input, told.linked_at),
+            since=when(input, told.linked_at),
             valid_until=told.valid_until,
         ),
     )
@@ -78,7 +92,7 @@ def decide_linked(input: Input, state: State, env: Env) -> Answer:
 
 def decide_unlinked(input: Input, state: State, env: Env) -> Answer:
     told: GuardianUnlinked = input.data
-    at = _when(input, told.unlinked_at)
+    at = when(input, told.unlinked_at)
     ended = Link(person_id=told.person_id, origin=HOSPITAL, since=at, ended=True)
     return _link(input, state, ended)
 
@@ -99,19 +113,10 @@ def decide_joined(input: Input, state: State, env: Env) -> Answer:
             person_id=told.person_id,
             origin=told.member_id,
             scope=proves,
-            since=_when(input, told.linked_at or told.joined_at),
+            since=when(input, told.linked_at or told.joined_at),
             valid_until=told.valid_until,
         ),
     )
-
-
-def _when(input: Input, at: datetime) -> datetime:
-    """When a fact became so: never after it was told, or none could ever come after it.
-
-    As the store keeps it, in milliseconds, so that facts compare alike before and after.
-    """
-    at = min(at, input.time)
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 def _link(input: Input, state: State, link: Link) -> Answer:
@@ -120,7 +125,7 @@ def _link(input: Input, state: State, link: Link) -> Answer:
 
 
 def needs_deceased(input: Input, state: State) -> Iterator[Need]:
-    return needs_open(state, input.hospital, input.data.patient_id)
+    return needs_consequences(state, input.hospital, input.data.patient_id)
 
 
 def decide_deceased(input: Input, state: State, env: Env) -> Answer:
@@ -128,12 +133,14 @@ def decide_deceased(input: Input, state: State, env: Env) -> Answer:
     care = patient(state, input.hospital, told.patient_id)
     if care.deceased_at is not None:
         return Refusal(Common.STALE)
-    accounts = all_accounts(state, input.hospital, told.patient_id)
-    changes, events = close_open(
-        state, accounts, Reason.PATIENT_DECEASED, env, env.policy.at(env.now)
-    )
     dead = care.but(deceased_at=told.deceased_at)
-    return Decision(changes=(dead, *changes), events=events, note="deceased")
+    follows = consequences(state, dead, env)
+    return Decision(
+        changes=(dead, *follows.changes),
+        events=follows.events,
+        timers=follows.timers,
+        note="deceased",
+    )
 
 
 def needs_merged(input: Input, state: State) -> Iterator[Need]:
@@ -141,9 +148,10 @@ def needs_merged(input: Input, state: State) -> Iterator[Need]:
     yield from needs_patient(state, told.patient_id)
     yield from needs_patient(state, told.survivor_id)
     gone = state.get(PatientCare, told.patient_id)
-    yield from by_id(PatientCare, *(gone.aliases if gone is not None else ()))
-    yield Need(RenewalAccount, "patient_id", told.patient_id)
+    aliases = gone.aliases if gone is not None else ()
+    yield from by_id(PatientCare, *aliases)
     survivor = patient(state, input.hospital, told.survivor_id)
+    yield from needs_stoppable(state, ids_of(survivor) | {told.patient_id, *aliases})
     for account in state.where(RenewalAccount, "patient_id", told.patient_id):
         yield Need(RenewalAccount, "id", account_id(survivor.id, account.ingredient_code))
 
@@ -179,25 +187,45 @@ def decide_merged(input: Input, state: State, env: Env) -> Answer:
         both = with_link(both, link) or both
     for visit in gone.visits:
         both = with_visit(both, visit) or both
+    for codes in gone.alike:
+        both = with_alike(both, codes)
     if gone.asked_on is not None:
         both = with_asked(both, gone.asked, gone.asked_on)
     changes: list[Document] = [
         both,
-        gone.but(merged_into=survivor.id, aliases=(), links=(), visits=(), asked_on=None, asked=()),
+        gone.but(
+            merged_into=survivor.id,
+            aliases=(),
+            links=(),
+            visits=(),
+            alike=(),
+            asked_on=None,
+            asked=(),
+        ),
     ]
     for alias in gone.aliases:
         known = state.get(PatientCare, alias)
         if known is not None:
             changes.append(known.but(merged_into=survivor.id))
+    accounts = {a.id: a for a in all_accounts(state, both)}
     for account in state.where(RenewalAccount, "patient_id", gone.id):
         if account.renewals or account.open:
             id = account_id(survivor.id, account.ingredient_code)
-            own = state.get(RenewalAccount, id) or RenewalAccount(
+            own = accounts.get(id) or RenewalAccount(
                 id=id,
                 hospital=input.hospital,
                 patient_id=survivor.id,
                 ingredient_code=account.ingredient_code,
             )
             # Writing both makes a decision that still sees the old record start again.
-            changes += [united(own, account), account.but(renewals=(), open=())]
-    return Decision(changes=changes, note="merged")
+            accounts[id], accounts[account.id] = united(own, account), emptied(account)
+            changes += [accounts[id], accounts[account.id]]
+    # What was told of either record is now told of both.
+    follows = consequences(state, both, env, accounts=list(accounts.values()))
+    later = {doc.id: doc for doc in follows.changes}
+    return Decision(
+        changes=[*(later.pop(doc.id, doc) for doc in changes), *later.values()],
+        events=follows.events,
+        timers=follows.timers,
+        note="merged",
+    )

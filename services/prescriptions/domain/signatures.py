@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict
 
 from libs.common.decision import Actor, Answer, Common, Decision, Input, Need, Refusal, State
-from services.prescriptions.domain.documents import Reason, Signature, SigningKey
+from services.prescriptions.domain.documents import Signature, SigningKey
 from services.prescriptions.domain.form import PrescriptionForm
+from services.prescriptions.domain.health import Practitioner
+from services.prescriptions.domain.reasons import Reason
 
 #: In this order, and never one person as both.
 SIGNATORIES = ("doctor", "pharmacist")
@@ -91,8 +93,14 @@ def taken(input: Input, state: State, actor: Actor, role: str, text: str) -> Tak
     same = known is None or (known.person_id, known.jwk) == (key.person_id, key.jwk)
     if (signed.person_id, signed.role) != (actor.person, role) or not same:
         return Refusal(Reason.KEY_OF_ANOTHER)
+    practitioner = state.get(Practitioner, actor.person)
     signature = Signature(
-        role=role, person_id=actor.person, at=input.time, kid=signed.kid, jws=signed.jws
+        role=role,
+        person_id=actor.person,
+        at=input.time,
+        kid=signed.kid,
+        jws=signed.jws,
+        name=practitioner.name if practitioner is not None else None,
     )
     return Taken(signature, key if known is None else None)
 

@@ -8,6 +8,12 @@ const STATUS = {
   superseded: "已被新版本取代 · replaced by another version",
   stopped: "医院已停用 · stopped by the hospital",
   effective: "已生效 · in effect",
+  withheld: "已作废，请与医院联系 · withheld for good, ask the hospital",
+  lapsed: "未在有效期内调配，已失效 · not dispensed while it was valid",
+  dispensed: "已调配 · dispensed",
+  collected: "已取药 · collected",
+  delivered: "已送达 · delivered",
+  returned_to_stock: "已退回药房 · returned to stock",
 };
 const ROLE = { doctor: "医师 · doctor", pharmacist: "药师 · pharmacist" };
 
@@ -20,6 +26,11 @@ function add(text) {
   const line = document.createElement("li");
   line.textContent = text;
   facts.append(line);
+}
+
+// In the time of whoever holds the phone.
+function at(time) {
+  return new Date(time).toLocaleString("sv-SE", { dateStyle: "short", timeStyle: "short" });
 }
 
 async function verify() {
@@ -38,9 +49,10 @@ async function verify() {
   else if (now.dispensable) say("真实有效，可以调配\nGenuine; may be dispensed", "good");
   else say("处方真实，但现在不可调配\nGenuine, but not to be dispensed now", "bad");
   add(STATUS[now.status] || now.status);
+  if (now.in_part) add("只调配了一部分 · only a part of it was dispensed");
   add(`有效期至 · valid until ${now.valid_on}`);
   for (const s of found.signatures) {
-    add(s.verified ? `${ROLE[s.role] || s.role}: ${s.practitioner_id}, ${s.signed_at}` : `✗ ${s.reason}`);
+    add(s.verified ? `${ROLE[s.role] || s.role}: ${s.practitioner_id}, ${at(s.signed_at)}` : `✗ ${s.reason}`);
   }
 }
 

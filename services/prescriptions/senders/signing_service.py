@@ -5,13 +5,12 @@ One POST for each signature. Any answer but a signature means that nothing was s
 
 from __future__ import annotations
 
-import ssl
 from typing import Final
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from libs.common import detached_jws
+from libs.common import detached_jws, tls
 from services.prescriptions.ports import MadeJws, NotSigned, SignatureRequest, SigningFailed
 from services.prescriptions.settings import Settings
 
@@ -30,10 +29,10 @@ class SigningService:
     def __init__(self, settings: Settings) -> None:
         self._url = settings.signing_url
         self._timeout = settings.signing_timeout
-        # Once: reading certificates takes longer than a signature.
-        self._tls = ssl.create_default_context(cafile=settings.signing_ca)
-        if settings.signing_client_cert is not None:
-            self._tls.load_cert_chain(settings.signing_client_cert, settings.signing_client_key)
+        # Kept: reading certificates takes longer than a signature.
+        self._tls = tls.renewed(
+            settings.signing_ca, settings.signing_client_cert, settings.signing_client_key
+        )
 
     async def sign(self, asked: SignatureRequest) -> MadeJws:
         body = {
@@ -46,7 +45,7 @@ class SigningService:
         try:
             # Redirects are not followed: only the configured address may sign.
             async with httpx.AsyncClient(
-                timeout=self._timeout, verify=self._tls, follow_redirects=False
+                timeout=self._timeout, verify=self._tls(), follow_redirects=False
             ) as client:
                 response = await client.post(self._url, json=body)
         except httpx.HTTPError as error:

@@ -25,7 +25,9 @@ from libs.common.decision import (
     Refusal,
     State,
     by_id,
+    in_ms,
     unchanged,
+    when,
 )
 from libs.common.events import ReportWithdrawn
 from services.reports.domain.alarm import alarm, all_clear, answered
@@ -39,8 +41,6 @@ from services.reports.domain.report import (
     ReportVersion,
     Status,
     Why,
-    in_ms,
-    when,
 )
 from services.reports.domain.settling import settled
 from services.reports.domain.standing import with_standing

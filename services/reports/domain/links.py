@@ -21,6 +21,8 @@ from libs.common.decision import (
     Refusal,
     State,
     by_id,
+    in_ms,
+    when,
 )
 from libs.common.events import (
     ConsentGiven,
@@ -42,7 +44,6 @@ from services.reports.domain.people import (
     needs_people,
     people,
 )
-from services.reports.domain.report import in_ms, when
 from services.reports.domain.telling import needs_open, tell_open
 
 

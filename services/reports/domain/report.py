@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from libs.common.decision import Document, Input, derived_id
+from libs.common.decision import Document, Input, derived_id, in_ms, when
 from libs.common.events import (
     Observation,
     ReportCorrected,
@@ -129,16 +129,6 @@ class Head(BaseModel):
                 }
             ),
         )
-
-
-def in_ms(at: datetime) -> datetime:
-    """``at`` as the store keeps it, so that facts compare alike before and after."""
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
-
-
-def when(input: Input, at: datetime) -> datetime:
-    """When a fact became so: never after it was told, or none could ever come after it."""
-    return in_ms(min(at, input.time))
 
 
 def edition_of(event: Content) -> str:

@@ -15,6 +15,7 @@ from libs.common.bus import Producer, read_all
 from libs.common.cloudevents import CloudEvent, decode, encode
 from libs.common.devstack.stack import Stack
 from libs.common.events import EVENT_TYPES, Event, NotificationRequested
+from tests.support.topics import own_topics
 
 #: Seconds that an event may take through two processes on a busy machine.
 PATIENCE = 40.0
@@ -104,6 +105,7 @@ class Hospital:
 @pytest.fixture(scope="module")
 def service(stack: Stack) -> Iterator[str]:
     mine = uuid.uuid4().hex[:8]
+    asyncio.run(own_topics(stack.bootstrap, f"enrollment.{mine}"))
     environment = {"MONGO_DATABASE": f"enrollment_{mine}", "KAFKA_GROUP": f"enrollment.{mine}"}
     stack.migrate("enrollment", environment=environment)
     stack.start_service("enrollment", environment=environment)

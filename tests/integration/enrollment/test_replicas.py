@@ -71,7 +71,7 @@ def name() -> str:
 
 @pytest.fixture
 async def database(stack: Stack, name: str) -> AsyncIterator[Database]:
-    made = Database(stack.mongo_url, name)
+    made = stack.database(name)
     await migrate(made, COLLECTIONS)
     yield made
     await made.drop()
@@ -83,7 +83,7 @@ async def test_two_replicas_never_exceed_a_group_and_invite_each_person_once(
 ) -> None:
     case = Case(HANDLERS, now=NOW)
     inputs = [case.event_input(discharged(f"p{n}"), id=f"d{n}") for n in range(60)]
-    second = Database(stack.mongo_url, name)
+    second = stack.database(name)
     chunks = [inputs[i : i + 6] for i in range(0, 60, 6)]
     fates = await asyncio.gather(
         _run(_replica(database, stack.bootstrap), chunks),
@@ -108,7 +108,7 @@ async def test_a_guardian_linked_in_the_very_moment_of_the_discharge_is_never_mi
     kids = [f"k{n}" for n in range(40)]
     left = [[case.event_input(child_discharged(k, guardians=[]), id=f"d-{k}")] for k in kids]
     links = [[case.event_input(linked(f"m-{k}", k), id=f"l-{k}")] for k in kids]
-    second = Database(stack.mongo_url, name)
+    second = stack.database(name)
     await asyncio.gather(
         _run(_replica(database, stack.bootstrap), left),
         _run(_replica(second, stack.bootstrap), links),

@@ -19,6 +19,7 @@ from libs.common.devstack.places import free_ports
 from libs.common.devstack.stack import Stack
 from libs.common.mongo import Database, Row
 from services.interop.main import SPEC
+from tests.support import stored
 from tests.support.running import Running, running
 
 HOSPITAL = "h1"  # every process has a database of its own
@@ -50,7 +51,8 @@ class Process:
         return int(subprocess.run(told, capture_output=True, check=True).stdout) * 1024
 
     async def rows(self, collection: str) -> list[Row]:
-        return await self.database.find_rows(self.database.raw(collection), {"hospital": HOSPITAL})
+        query = {"hospital": HOSPITAL}
+        return await stored.rows(self.database, SPEC.collections, collection, query)
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def interop_process(stack: Stack) -> Start:
             stack.start_service, "interop", replica=replica, environment=told
         )
         assert child.log == log
-        database = Database(stack.mongo_url, name)
+        database = stack.database(name)
         try:
             yield Process(child, database, before)
         finally:

@@ -82,7 +82,7 @@ async def test_a_refused_message_with_a_document_is_taken_up_again_as_it_came(
     (receipt,) = await database.collection(RECEIPTS).find(hospital, {"standing": "refused"})
     body = await database.collection(BODIES).get(hospital, receipt.id)
     assert body is not None and len(body.raw) < 1_000
-    (stored,) = await interop.rows("bodies")
+    (stored,) = await database.find_rows(database.raw("bodies"), {"hospital": hospital})
     blobs = StoredBlobs(database)
     contents = {c.sha256: await blobs.whole(hospital, c.sha256) for c in body.cuts}
     assert joined(body.raw, body.cuts, contents) == sent

@@ -12,14 +12,16 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import uvloop
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from structlog.testing import capture_logs
 
+from libs.common.tls import Renewed
 from services.interop.edge.connection import Limits, Peer
 from services.interop.edge.frames import framed
 from services.interop.edge.mllp import MllpServer
@@ -105,9 +107,12 @@ async def until(met: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def place(limits: Limits = LIMITS, tls: ssl.SSLContext | None = None) -> AsyncIterator[Place]:
+async def place(
+    limits: Limits = LIMITS, tls: ssl.SSLContext | Renewed | None = None
+) -> AsyncIterator[Place]:
     receiver = Receiver()
-    server = MllpServer(receiver, limits, tls)
+    asked = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
+    server = MllpServer(receiver, limits, asked)
     await server.start("127.0.0.1", 0)
     here = Place(receiver, server)
     try:
@@ -582,6 +587,40 @@ async def test_without_client_certificates_everybody_is_let_in_and_nobody_named(
     async with place(tls=server_context(certificate=ours.issue("server"))) as here:
         assert await asked(await here.connect(client_tls(None)), b"m") == b"answer to m"
         assert [peer.names for peer in here.receiver.peers] == [frozenset()]
+
+
+async def test_a_certificate_that_was_renewed_is_shown_without_a_restart(
+    ours: Authority, client_tls: ClientTls, tmp_path: Path
+) -> None:
+    file = tmp_path / "tls.crt"
+    put(file, ours)
+    async with place(tls=Renewed(partial(server_context, certificate=file), file)) as here:
+        first = await here.connect(client_tls(None))
+        before = shown_to(first)
+        assert shown_to(await here.connect(client_tls(None))) == before
+        with capture_logs() as logs:
+            for broken in ("no certificate", "nor this", None):
+                file.write_text(broken) if broken else file.unlink()
+                for _ in range(2):
+                    assert shown_to(await here.connect(client_tls(None))) == before
+        assert [e["log_level"] for e in logs if e["event"] == "certificate_not_taken"] == [
+            "error"
+        ] * 3
+        after = put(file, ours)
+        assert shown_to(await here.connect(client_tls(None))) == after != before
+        assert await asked(first, b"m") == b"answer to m"
+
+
+def put(file: Path, ours: Authority) -> bytes:
+    """A certificate of its own each time, put in place as a whole; in DER."""
+    new = ours.issue("server")
+    certificate = x509.load_pem_x509_certificate(new.read_bytes())
+    new.replace(file)
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def shown_to(client: Client) -> bytes:
+    return bytes(client[1].get_extra_info("ssl_object").getpeercert(binary_form=True))
 
 
 async def test_handshakes_that_are_never_finished_count_and_end(

@@ -60,4 +60,4 @@ def test_our_bundles_are_taken_beside_the_messages_and_a_wrong_one_is_refused(
     assert "hospital.report.ready.v1" in said["message-report.json"]
     assert said["wrong.json.gz"] == "422  refused at Bundle.type, required: required"
     assert said["broken.json"].startswith("400  refused at the body, invalid")
-    assert "2 accepted, 2 refused; 0 went wrong" in total
+    assert "3 accepted, 2 refused; 0 went wrong" in total

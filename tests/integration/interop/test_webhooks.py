@@ -19,6 +19,7 @@ from libs.common.devstack.places import ROOT
 from libs.common.devstack.stack import Stack
 from libs.common.events import PatientDeceased, ResultReleased
 from libs.common.service import Runtime
+from services.interop.domain.subscription import RETIRED
 from services.interop.main import SPEC, new_spec
 from services.interop.senders.cloudevents import HANDSHAKE, HEARTBEAT
 from tests.simulators.webhooks import Received, WebhookReceiver, webhook_receiver
@@ -424,6 +425,26 @@ async def test_another_partner_sees_nothing_and_who_is_none_may_not_subscribe(
         assert (refused.status_code, refused.json()["reason"]) == (403, "unknown_partner")
         (seen,) = (await ops.get("/v1/subscriptions")).json()["items"]
         assert seen["id"] == created["id"] and "secret" not in seen
+
+
+async def test_a_retired_partners_token_sees_nothing_any_more(
+    interop: Running, receiver: WebhookReceiver
+) -> None:
+    created = await subscribed(interop, receiver)
+    path = f"/v1/subscriptions/{created['id']}"
+    fhir = f"/fhir/Subscription/{created['id']}"
+    reads = (path, f"{path}/events", f"{fhir}/$status", f"{fhir}/$events")
+    raw = interop.database.raw("subscriptions")
+    async with app(interop) as client, app(interop, "o1", "ops") as ops:
+        for reason, code, count in (("gone", 200, 1), (RETIRED, 404, 0)):
+            change = {"$set": {"status": "suspended", "reason": reason}}
+            await interop.database.update_row(raw, {"id": created["id"]}, change)
+            assert [(await client.get(read)).status_code for read in reads] == [code] * 4
+            assert len((await client.get("/v1/subscriptions")).json()["items"]) == count
+            assert (await ops.get(path)).json()["reason"] == reason
+            (seen,) = (await ops.get("/v1/subscriptions")).json()["items"]
+            assert seen["id"] == created["id"]
+        assert (await post(client, f"{path}/resend")).status_code == 404
 
 
 async def test_what_can_not_be_is_refused_with_its_field(

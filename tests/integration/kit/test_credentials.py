@@ -5,31 +5,23 @@ A broker with TLS, SCRAM and ACLs, as an installation has it; the kit's programs
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
-import secrets
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from libs.common.devstack import kafka, topics
-from libs.common.devstack.child import Child
-from libs.common.devstack.places import Ports, free_ports
+from libs.common import topic_registry
+from libs.common.devstack import topics
+from libs.common.kafka_rights import of_partner
 from scripts import conformance
 from scripts.sandbox import fill
 from tests.integration.kit.programs import KIT, environment, first_line, of, run
+from tests.support import secured
 from tests.support.examples import FOLDER
 
 WRITES = "hospital.encounters"
-READS = "enrollment.events,hospital.encounters"
+READS = ("enrollment.events", "hospital.encounters")
 DISCHARGE = FOLDER / "hospital.encounter.discharged.v1" / "child.json"
 ISSUED = FOLDER / "hospital.invitation.issued.v1" / "guardian.json"
 
@@ -60,79 +52,19 @@ class Installation:
         )
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 that is its own authority; and it with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
-    now = datetime.now(UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    ca, both = folder / "ca.pem", folder / "broker.pem"
-    ca.write_bytes(made)
-    both.write_bytes(secret + made)
-    return ca, both
-
-
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory, classes: Path) -> Iterator[Installation]:
     folder = tmp_path_factory.mktemp("secure")
-    ca, keystore = certificate(folder)
-    ports, (port,) = Ports.free(), free_ports(1)
-    usual = kafka.settings
-
-    def secured(data: Path, inside: int, controller: int) -> dict[str, str]:
-        found = usual(data, inside, controller)
-        listener = f",CLIENTS://127.0.0.1:{port}"
-        found["listeners"] += listener
-        found["advertised.listeners"] += listener
-        found["listener.security.protocol.map"] += ",CLIENTS:SASL_SSL"
-        prefix = "listener.name.clients"
-        scram = "org.apache.kafka.common.security.scram.ScramLoginModule"
-        return found | {
-            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-            f"{prefix}.scram-sha-512.sasl.jaas.config": f"{scram} required;",
-            f"{prefix}.ssl.keystore.type": "PEM",
-            f"{prefix}.ssl.keystore.location": str(keystore),
-            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            "super.users": "User:ANONYMOUS",  # who comes by the operators' own port
-        }
-
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as spawner:
-        patch.setattr(kafka, "settings", secured)
-        child = Child(kafka.program(folder, ports), folder, spawner)
-        try:
-            child.start()
-            child.wait_ready()
-            inside, password = f"127.0.0.1:{ports.kafka}", secrets.token_hex(16)
-            topics.create(inside)
-            fill(inside, "sandbox", all_topics=True)
-            grant = of("java", classes)("Grant", inside, "his", password, WRITES, READS)
-            code, _, err = asyncio.run(run(grant, environment(), folder))
-            assert code == 0, err
-            properties = folder / "client.properties"
-            text = (KIT / "java" / "client.properties").read_text("utf-8")
-            text = text.replace("CHANGE-ME", password).replace("/etc/lianxin/ca.pem", str(ca))
-            properties.write_text(text, "utf-8")
-            yield Installation(inside, f"127.0.0.1:{port}", password, ca, properties)
-        finally:
-            child.stop()
+    with secured.broker(folder) as at:
+        topics.create(at.inside)
+        fill(at.inside, "sandbox", all_topics=True)
+        rights = of_partner("his", [WRITES], READS, topic_registry.read())
+        password = secured.grant(at, classes, {"his": rights})["his"].password
+        properties = folder / "client.properties"
+        text = (KIT / "java" / "client.properties").read_text("utf-8")
+        text = text.replace("CHANGE-ME", password).replace("/etc/lianxin/ca.pem", str(at.ca))
+        properties.write_text(text, "utf-8")
+        yield Installation(at.inside, at.outside, password, at.ca, properties)
 
 
 @pytest.fixture(params=["java", "python"])

@@ -35,10 +35,13 @@ from libs.common.events import (
     NotificationSuppressed,
     PatientRegistered,
 )
+from libs.common.kafka_cluster import cluster
 from libs.common.mongo import Database
+from services.notify.main import SPEC
 from services.notify.store import DELIVERIES
 from tests.simulators.smtp import MailServer, mail_server
 from tests.simulators.webhooks import WebhookReceiver, webhook_receiver
+from tests.support.topics import ends, own_topics
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 #: Beside whatever else runs on the run's broker and database.
@@ -126,7 +129,7 @@ class World:
         return items
 
     async def deliveries(self) -> list[dict[str, Any]]:
-        database = Database(self.stack.mongo_url, self.database)
+        database = self.stack.database(self.database)
         try:
             raw = database.collection(DELIVERIES).raw
             return await database.find_rows(raw, {"hospital": self.hospital})
@@ -190,6 +193,7 @@ def replicas(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "WEBHOOK_ALLOW_PRIVATE": "true",
         "WEBHOOK_TIMEOUT": "1",
     }
+    asyncio.run(_begin_here(stack, name))
     stack.migrate("notify", environment=environment)
     for replica in (7, 8):
         stack.start_service("notify", replica=replica, environment=environment, wait=False)
@@ -198,6 +202,13 @@ def replicas(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     for replica_name in REPLICAS:
         stack.remove(replica_name)
     asyncio.run(_drop(stack.mongo_url, name))
+
+
+async def _begin_here(stack: Stack, group: str) -> None:
+    """Of a whole run's tests before it nobody is told: their mails would come to these tests."""
+    await own_topics(stack.bootstrap, group)
+    async with cluster(stack.bootstrap) as at:
+        await at.set_committed(group, await ends(stack.bootstrap, SPEC.topics))
 
 
 async def _drop(mongo_url: str, name: str) -> None:
@@ -355,7 +366,7 @@ async def test_what_is_not_to_be_told_is_not(
     await world.publish(person(world, "p1"), person(world, "p2"), withdrawal)
 
     async def withdrawn() -> bool:
-        database = Database(world.stack.mongo_url, world.database)
+        database = world.stack.database(world.database)
         query = {"hospital": world.hospital}
         try:
             return bool(await database.find_rows(database.raw("links"), query))

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from libs.common.bus import Producer, TopicSpec, create_topics, read_all
+from libs.common.bus import Producer, read_all
 from libs.common.clock import Ports, SystemClock
 from libs.common.cloudevents import CloudEvent, decode, encode
 from libs.common.dev_issuer import JWKS_FILE, DevelopmentIssuer
@@ -28,8 +28,10 @@ from libs.common.events import EVENT_TYPES, Event
 from libs.common.migrate import migrate
 from libs.common.mongo import Database, Row
 from libs.common.service import build
-from services.prescriptions.main import SPEC
+from services.prescriptions.main import SPEC, new_spec
+from tests.support import stored
 from tests.support.access import client
+from tests.support.topics import own_topics
 from tests.support.toy import eventually
 
 ISSUER = "http://127.0.0.1/dev-issuer"
@@ -104,8 +106,9 @@ class Replicas:
         return list(found.values())
 
     async def rows(self, collection: str, hospital: str) -> list[Row]:
-        raw = self.database.raw(collection)
-        return await self.database.find_rows(raw, {"hospital": hospital})
+        return await stored.rows(
+            self.database, SPEC.collections, collection, {"hospital": hospital}
+        )
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,7 @@ async def replicas(stack: Stack, folder: Path, count: int = 2) -> AsyncIterator[
         kafka_bootstrap_servers=stack.bootstrap,
         kafka_group=name,
         mongo_url=stack.mongo_url,
+        cipher_keys_dir=stack.service_environment()["CIPHER_KEYS_DIR"],
         mongo_database=name,
         oidc_issuer=ISSUER,
         oidc_audience=issuer.audience,
@@ -136,16 +140,15 @@ async def replicas(stack: Stack, folder: Path, count: int = 2) -> AsyncIterator[
         trace_sample_ratio=0.0,
         signing_keys_dir=folder / "signing-keys",
     )
-    letters = TopicSpec(f"{name}.dlq", 1, 1, {"max.message.bytes": str(16 * 1024 * 1024)})
-    await create_topics(stack.bootstrap, [letters])
-    database, producer = Database(stack.mongo_url, name), Producer(stack.bootstrap)
+    await own_topics(stack.bootstrap, name)
+    database, producer = stack.database(name), Producer(stack.bootstrap)
     await migrate(database, SPEC.collections)
     async with AsyncExitStack() as opened:
         opened.push_async_callback(database.close)
         opened.push_async_callback(database.drop)
         await producer.start()
         opened.push_async_callback(producer.stop)
-        apps = [build(SPEC, settings, ports) for _ in range(count)]
+        apps = [build(new_spec(), settings, ports) for _ in range(count)]
         for app in apps:
             await opened.enter_async_context(app.router.lifespan_context(app))
 

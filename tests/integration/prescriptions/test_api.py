@@ -82,6 +82,10 @@ async def test_a_linked_person_sees_and_asks_until_the_link_ends(hospital: Hospi
     path = f"/v1/refills/{seen['id']}"
     assert (await hospital.guardian().get(path)).status_code == 404
     assert (await hospital.patient().get(path)).status_code == 200
+    read = (await hospital.doctor().get(path)).json()
+    assert {c["verdict"] for c in read["checks"] if c["rule"] == "requester"} == {"refused"}
+    answer = await decide(hospital.doctor(), read, "approve")
+    assert (answer.status_code, answer.json()["reason"]) == (422, "requester_may_not_act")
 
 
 async def test_a_merged_record_is_read_under_either_id(hospital: Hospital) -> None:
@@ -144,9 +148,13 @@ async def test_what_was_returned_is_on_the_list_of_the_doctor_who_signed(
         hospital.pharmacist(), approved, "return", reason="dose", comment="check the dose"
     )
     assert returned.json()["status"] == "returned"
-    assert await items(hospital.doctor("dr1"), "/v1/work-lists/doctor") == []
-    [line] = await items(hospital.doctor("dr2"), "/v1/work-lists/doctor")
-    assert line["history"][-1]["comment"] == "check the dose"
+    for whose in ("mine", "pool"):
+        assert await items(hospital.doctor("dr1"), "/v1/work-lists/doctor", whose=whose) == []
+    [line] = await items(hospital.doctor("dr1"), "/v1/work-lists/doctor")
+    assert line["holder_id"] == "dr2"
+    [line] = await items(hospital.doctor("dr2"), "/v1/work-lists/doctor", whose="mine")
+    read = (await hospital.doctor("dr2").get(f"/v1/refills/{line['id']}")).json()
+    assert read["history"][-1]["comment"] == "check the dose"
     english = {"Accept-Language": "en"}
     other = await hospital.doctor("dr1").post(
         f"/v1/refills/{line['id']}/doctor-decision",
@@ -350,3 +358,59 @@ async def test_who_might_be_a_child_is_told_to_wait_for_the_record(
     await hospital.tell(registered(at=at))
     await hospital.settled("recorded")
     assert (await ask(hospital.patient())).status_code == 201
+
+
+async def test_a_family_finds_whose_medicines_it_may_have_renewed(hospital: Hospital) -> None:
+    await hospital.prescribe("rx1", patient="p1")
+    await hospital.prescribe("rx2", patient="p2")
+    await hospital.prescribe("rx3", patient="p3")
+    now = hospital.service.clock.now()
+    at = now - timedelta(hours=1)
+    await hospital.tell(
+        linked("p5", "p1", linked_at=at),
+        linked("p5", "p2", linked_at=at),
+        linked("p1", "p3", linked_at=at),
+        unlinked(now, "p5", "p2"),
+    )
+    await hospital.settled("link", 4)
+
+    async def whose(caller: httpx.AsyncClient) -> set[tuple[str, bool]]:
+        answer = await caller.get("/v1/my-patients")
+        assert answer.status_code == 200, answer.text
+        assert all(one["name"] for one in answer.json() if one["patient_id"] != "p6")
+        return {(one["patient_id"], one["oneself"]) for one in answer.json()}
+
+    assert await whose(hospital.guardian()) == {("p1", False)}
+    assert await whose(hospital.patient("p1")) == {("p1", True), ("p3", False)}
+    assert await whose(hospital.patient("p2")) == {("p2", True)}
+    assert await whose(hospital.patient("p9")) == set()
+    elsewhere = Hospital(hospital.service, f"h{uuid.uuid4().hex[:8]}")
+    assert await whose(elsewhere.guardian()) == set()
+    reads = await hospital.service.rows("audit", hospital.id)
+    assert {(r["agent"]["who"], r["patient"]) for r in reads} == {
+        ("p5", "p1"), ("p1", "p1"), ("p1", "p3"), ("p2", "p2"),
+    }  # fmt: skip
+    await hospital.tell(merged("p5", "p6", now))
+    await hospital.settled("merged")
+    assert await whose(hospital.guardian("p6")) == {("p1", False), ("p6", True)}
+
+
+async def test_a_no_says_what_to_do_instead(hospital: Hospital) -> None:
+    await hospital.prescribe("rx1")
+    await hospital.prescribe("rx2", ingredient="b", days_ago=2, days_supply=28)
+    open_id = (await hospital.asked("rx1"))["id"]
+    headers = {"Accept-Language": "en"}
+    again = (await ask(hospital.patient(), "rx1", headers=headers)).json()
+    assert again["instead"] == {
+        "step": "follow",
+        "refill_id": open_id,
+        "text": "Follow the renewal that is under way.",
+    }
+    early = (await ask(hospital.patient(), "rx2", key="early")).json()
+    assert early["instead"]["step"] == "wait"
+    assert early["instead"]["text"] == f"{early['instead']['on']} 起可以申请续方。"
+    replayed = (await ask(hospital.patient(replica=1), "rx2", key="early", headers=headers)).json()
+    assert replayed["instead"]["text"].startswith("You can ask for it from")
+    lines = await items(hospital.patient(), "/v1/renewable", patient_id="p1")
+    steps = {line["prescription_id"]: line["instead"]["step"] for line in lines}
+    assert steps == {"rx1": "follow", "rx2": "wait"}

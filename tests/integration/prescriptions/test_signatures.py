@@ -166,7 +166,7 @@ async def test_what_an_old_key_signed_verifies_after_the_key_was_replaced(
 ) -> None:
     await hospital.prescribe()
     first = await hospital.renewed()
-    signer = hospital.service.apps[0].state.adapters
+    signer = hospital.service.apps[0].state.adapters.signer
     assert isinstance(signer, LocalKeys)
     signer.file(hospital.id, "dr1").unlink()
     second = await hospital.renewed()

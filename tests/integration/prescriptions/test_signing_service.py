@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -16,7 +19,10 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from libs.common import detached_jws
+from services.prescriptions.ports import SignatureRequest, SigningFailed
 from services.prescriptions.senders.signing_service import SigningService
+from services.prescriptions.settings import Settings
+from tests.integration.interop.authority import Authority as Certificates
 from tests.integration.prescriptions.given import Hospital, decide, review
 from tests.integration.prescriptions.replicas import Replicas
 
@@ -69,12 +75,12 @@ async def authority(service: Replicas) -> AsyncIterator[Authority]:
     settings = service.apps[0].state.runtime.settings.model_copy(
         update={"signing_url": f"http://127.0.0.1:{port}/sign", "signing_timeout": 0.5}
     )
-    before = [app.state.adapters for app in service.apps]
+    before = [app.state.adapters.signer for app in service.apps]
     for app in service.apps:
-        app.state.adapters = SigningService(settings)
+        app.state.adapters.signer = SigningService(settings)
     yield authority
     for app, adapter in zip(service.apps, before, strict=True):
-        app.state.adapters = adapter
+        app.state.adapters.signer = adapter
     server.close()
     await server.wait_closed()
 
@@ -114,7 +120,7 @@ async def test_what_a_rule_refuses_is_not_signed(hospital: Hospital, authority: 
     assert (await decide(hospital.doctor("dr9", "surgery"), refill, "approve")).status_code == 404
     stale = {**refill, "version": 7}
     assert (await decide(hospital.doctor(), stale, "approve")).status_code == 412
-    declined = await decide(hospital.doctor(), refill, "decline", reason="visit_needed")
+    declined = await decide(hospital.doctor(), refill, "decline", reason="not_appropriate")
     assert declined.status_code == 200
     assert authority.asked == []
 
@@ -214,15 +220,56 @@ async def test_when_it_is_away_nothing_is_saved(hospital: Hospital, authority: A
     refill = await hospital.asked()
     app = hospital.service.apps[0]
     settings = app.state.runtime.settings
-    here = app.state.adapters
-    app.state.adapters = SigningService(
+    here = app.state.adapters.signer
+    app.state.adapters.signer = SigningService(
         settings.model_copy(update={"signing_url": "http://127.0.0.1:9/sign"})
     )
     try:
         answer = await decide(hospital.doctor(), refill, "approve")
     finally:
-        app.state.adapters = here
+        app.state.adapters.signer = here
     assert (answer.status_code, answer.json()["reason"]) == (503, "signing_unavailable")
     assert "未签署" in answer.json()["detail"]
     [row] = await hospital.service.rows("refills", hospital.id)
     assert (row["status"], row["forms"]) == ("waiting_doctor", [])
+
+
+async def test_a_client_certificate_that_was_renewed_is_shown_without_a_restart(
+    tmp_path: Path,
+) -> None:
+    ours = Certificates(tmp_path, "ours")
+    server_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ours.path))
+    server_tls.load_cert_chain(ours.issue("server"))
+    server_tls.verify_mode = ssl.CERT_REQUIRED
+    shown: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        peer = writer.get_extra_info("ssl_object").getpeercert()
+        shown.append(dict(part[0] for part in peer["subject"])["commonName"])
+        writer.write(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    mine = tmp_path / "tls.crt"
+    ours.issue("before").replace(mine)
+    server = await asyncio.start_server(serve, "localhost", 0, ssl=server_tls)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        signing = SigningService(
+            Settings(
+                environment="development",
+                kafka_bootstrap_servers="nowhere:1",
+                mongo_url="mongodb://nowhere",
+                signing_url=f"https://localhost:{port}/sign",
+                signing_ca=ours.path,
+                signing_client_cert=mine,
+            )
+        )
+        asked = SignatureRequest(
+            hospital="h1", person="d1", role="doctor", at=datetime.now(UTC), payload=b"x"
+        )
+        for name in ("before", "after"):
+            ours.issue(name).replace(mine)
+            with pytest.raises(SigningFailed):
+                await signing.sign(asked)
+    assert shown == ["before", "after"]

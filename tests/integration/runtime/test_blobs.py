@@ -6,6 +6,7 @@ import asyncio
 import os
 from datetime import datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,14 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
 
 from libs.common.blobs import BUCKET, REST, StoredBlobs
+from libs.common.cipher import CantOpen
 from libs.common.clock import SystemClock
+from libs.common.envelope import Envelope, KeyFolder
 from libs.common.mongo import Database
+from libs.common.reseal import keys_in_use, reseal
 from tests.integration.runtime.test_cipher import Backwards
-from tests.support.toy import HOSPITAL, Toy
+from tests.support.toy import HOSPITAL, Toy, eventually
+from tests.unit.common.test_envelope import key
 
 LARGE = os.urandom(30 * 1024 * 1024)
 NAME = sha256(LARGE).hexdigest()
@@ -56,6 +61,73 @@ async def test_what_is_stored_twice_or_at_once_or_was_cut_off_is_whole(toy: Toy)
     before = await toy.database.size(files)
     await blobs.put(HOSPITAL, {NAME: content})
     assert await toy.database.size(files) == before
+
+
+async def test_files_are_stored_anew_with_a_new_key_while_they_are_read(
+    toy: Toy, tmp_path: Path
+) -> None:
+    plain = StoredBlobs(toy.database)
+    await plain.put(HOSPITAL, {"before": LARGE[:400_000], "none": b""})
+    key(tmp_path, "k1")
+    databases = [
+        Database(toy.mongo_url, toy.name, cipher=Envelope(KeyFolder(tmp_path), takes_plain=takes))
+        for takes in (True, False)
+    ]
+    toy.databases += databases
+    begun, strict = databases
+    blobs = StoredBlobs(begun)
+    assert await blobs.whole(HOSPITAL, "before") == LARGE[:400_000]
+    with pytest.raises(CantOpen):
+        await StoredBlobs(strict).whole(HOSPITAL, "before")
+    await blobs.put(HOSPITAL, {NAME: LARGE[:700_000]})
+    key(tmp_path, "k2")
+    fresh = Database(
+        toy.mongo_url, toy.name, cipher=Envelope(KeyFolder(tmp_path), takes_plain=True)
+    )
+    toy.databases.append(fresh)
+    reading = blobs.read(HOSPITAL, NAME)
+    read = await anext(reading)
+    assert await keys_in_use(fresh, [], [BUCKET]) == {"": 1, "k1": 1}
+    assert (await keys_in_use(fresh, [], [BUCKET], most=1)).total() == 1
+    resealing = asyncio.create_task(reseal(fresh, [], [BUCKET], read_out=1.0))
+    files = toy.database.raw(f"{BUCKET}.files")
+
+    async def both() -> bool:
+        return await toy.database.size(files) == 5
+
+    await eventually(both)
+    assert read + b"".join([piece async for piece in reading]) == LARGE[:700_000]
+    assert await resealing == 2
+    assert await toy.database.size(files) == 3, "the older ones are gone"
+    assert await reseal(fresh, [], [BUCKET], read_out=0) == 0
+    assert await keys_in_use(fresh, [], [BUCKET]) == {"k2": 2}
+    (tmp_path / "k1.key").unlink()
+    last = Database(toy.mongo_url, toy.name, cipher=Envelope(KeyFolder(tmp_path)))
+    toy.databases.append(last)
+    assert await StoredBlobs(last).whole(HOSPITAL, NAME) == LARGE[:700_000]
+    assert await StoredBlobs(last).whole(HOSPITAL, "before") == LARGE[:400_000]
+    chunks = await last.find_rows(last.raw(f"{BUCKET}.chunks"), {"n": 0})
+    assert len(chunks) == 2 and all(b"k2" in row["data"][:16] for row in chunks)
+
+
+async def test_a_file_that_was_cut_off_or_copied_from_another_does_not_open(
+    toy: Toy, tmp_path: Path
+) -> None:
+    key(tmp_path, "k1")
+    database = Database(toy.mongo_url, toy.name, cipher=Envelope(KeyFolder(tmp_path)))
+    toy.databases.append(database)
+    blobs = StoredBlobs(database)
+    await blobs.put(HOSPITAL, {"a": LARGE[:5_000], "b": LARGE[5_000:10_000]})
+    files, chunks = (database.raw(f"{BUCKET}.{part}") for part in ("files", "chunks"))
+    a, b = [(await files.find_one({"filename": f"{HOSPITAL}/{n}"}))["_id"] for n in "ab"]
+    (first,) = await database.find_rows(chunks, {"files_id": a})
+    await chunks.update_one({"files_id": b}, {"$set": {"data": first["data"]}})
+    with pytest.raises(CantOpen, match="another place"):
+        await blobs.whole(HOSPITAL, "b")
+    await chunks.update_one({"files_id": a}, {"$set": {"data": first["data"][:4_000]}})
+    await files.update_one({"_id": a}, {"$set": {"length": 4_000}})
+    with pytest.raises(CantOpen, match="cut off"):
+        await blobs.whole(HOSPITAL, "a")
 
 
 class Later(SystemClock):

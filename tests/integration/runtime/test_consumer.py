@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from libs.common.bus import Unreadable, cached_partition, read_all
 from libs.common.cloudevents import Record, Undecodable, decode
+from libs.common.metrics import EVENTS_LATE
 from tests.support.toy import Broken, Toy, eventually, in_order
 
 
@@ -83,6 +85,23 @@ async def test_what_can_never_work_goes_to_the_dead_letters_and_neighbours_are_s
     fates = {r["_id"].rsplit("|", 1)[1]: r["fate"] for r in await toy.rows("inbox")}
     assert fates["no-1"] == "refused"
     assert fates["x-7"] == "rejected"
+
+
+async def test_what_lay_in_kafka_for_more_than_a_minute_is_counted_as_late(toy: Toy) -> None:
+    before = EVENTS_LATE._value.get()
+    async with AIOKafkaProducer(bootstrap_servers=toy.bootstrap) as producer:
+        for n, age in enumerate((0, 50, 70, 3600)):
+            record = toy.event("a", n + 1)
+            await producer.send_and_wait(
+                toy.topic_in,
+                record.value,
+                key=record.key,
+                headers=list(record.headers),
+                timestamp_ms=int((time.time() - age) * 1000),
+            )
+    async with toy.replica().running():
+        await toy.published(lambda found: len(found) >= 4)
+    assert EVENTS_LATE._value.get() - before == 2
 
 
 async def test_a_record_that_the_client_library_cannot_read_is_named_and_passed_by(

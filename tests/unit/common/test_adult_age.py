@@ -65,7 +65,7 @@ def test_a_file_that_can_not_be_read_stops_the_start_and_is_named(tmp_path: Path
 
 
 def test_all_services_take_the_same_person_for_an_adult(tmp_path: Path) -> None:
-    for name in ("programmes", "consents", "renewal", "reports"):
+    for name in ("programmes", "consents", "renewal", "clinical", "reports"):
         (tmp_path / name).symlink_to(Path("policies", name).absolute())
     _folder(tmp_path, FILE | {"adult_age": 16})
     ages = [

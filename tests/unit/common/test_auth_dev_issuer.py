@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Barrier
 
 import httpx
 import jwt
@@ -124,3 +126,16 @@ def test_a_token_says_when_it_ends() -> None:
     token = DevelopmentIssuer.generate().token(person="p", hospital="h1", roles=["ops"])
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 12 * 3600
+
+
+def test_threads_that_write_one_file_at_a_time_agree_on_what_was_first(tmp_path: Path) -> None:
+    file, all = tmp_path / "key", Barrier(8)
+
+    def write(n: int) -> bytes:
+        all.wait()
+        dev_issuer.write_new(file, bytes([n]))
+        return file.read_bytes()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(write, range(8)))) == 1
+    assert list(tmp_path.iterdir()) == [file]

@@ -23,6 +23,7 @@ from structlog.testing import capture_logs
 from libs.common.http.access import PUBLIC
 from libs.common.http.app import create_app
 from libs.common.http.edge import MAX_BODY
+from libs.common.logs import add_trace
 from tests.support.access import client
 from tests.support.http_sample import ACCESS, Sample, sample
 
@@ -246,6 +247,17 @@ async def test_a_request_is_one_server_span_named_by_its_template(spans: Spans) 
         "http.response.status_code": 401,
     }
     assert span.status.status_code is StatusCode.UNSET
+
+
+async def test_a_request_and_its_line_in_the_log_name_their_trace(spans: Spans) -> None:
+    s = sample()
+    trace_id = "11f7651916cd43dd8448eb211c80319c"
+    with capture_logs(processors=[add_trace]) as lines:
+        await get(s, "/v1/orders/o1", traceparent=f"00-{trace_id}-b7ad6b7169203331-01")
+    told = await get(s, "/metrics", accept="application/openmetrics-text; version=1.0.0")
+    assert f'# {{trace_id="{trace_id}"}}' in told.text
+    (line,) = [x for x in lines if x["event"] == "http_answered"]
+    assert line["trace_id"] == trace_id
 
 
 async def test_the_span_of_a_bug_is_an_error_without_its_text(spans: Spans) -> None:

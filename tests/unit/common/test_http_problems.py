@@ -235,3 +235,18 @@ async def test_a_query_parameter_that_nobody_reads_is_named(
     assert answer.status_code == 422
     (fault,) = answer.json()["errors"]
     assert (fault["location"], fault["field"], fault["message"]) == ("query", field, message)
+
+
+def test_a_field_is_named_as_it_was_sent_and_not_by_the_member_of_a_union() -> None:
+    def field(path: tuple[str | int, ...], sent: object) -> str:
+        error = {"loc": ("body", *path), "type": "string_too_short", "ctx": {"min_length": 5}}
+        (fault,) = of_validation([error], sent).faults
+        return fault.name
+
+    flat = {"method": "delivery", "address": "x"}
+    assert field(("delivery", "address"), flat) == "/address"
+    assert field(("delivery", "telephone"), flat) == "/telephone", "what is missing is named, too"
+    assert field(("choice", "delivery", "address"), {"choice": flat}) == "/choice/address"
+    assert field(("list", 1, "delivery", "address"), {"list": [{}, flat]}) == "/list/1/address"
+    assert field(("list", 7, "name"), {"list": []}) == "/list/7/name"
+    assert field(("name",), None) == "/name"

@@ -105,6 +105,21 @@ async def test_at_shutdown_clients_are_told_to_come_back_and_the_source_is_close
     await stream.assert_farewell()
 
 
+async def test_at_shutdown_nobody_waits_until_all_that_waits_was_sent() -> None:
+    stream = Opened()
+    await stream.next()
+    for n in range(3):
+        stream.source.coming.put_nowait(Pushed(str(n), "message", {}))
+    assert (await stream.next())["id"] == "0"
+    stream.streams.close()
+    await asyncio.sleep(0)
+    while (frame := await stream.next())["event"] != "reconnect":
+        assert frame["id"] == "1", "one was under way"
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream.frames)
+    assert stream.source.closed
+
+
 async def test_the_servers_own_exit_is_enough() -> None:
     stream = Opened()
     await stream.next()

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from libs.common import metrics
+from libs.common import exemplars, metrics
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 ALL = list(metrics.TABLE.values())
@@ -51,6 +52,60 @@ def test_what_is_shown_is_what_the_table_says() -> None:
         family = shown[metric.name.removesuffix("_total")]
         assert family.type == metric.kind
         assert family.documentation == metric.meaning
+
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_prometheus_gets_exemplars_and_whoever_does_not_ask_gets_plain_text() -> None:
+    seconds = metrics.PROVIDER_SECONDS.labels(channel="exemplary")
+    seconds.observe(0.2, exemplars.of(f"00-{TRACE}-b7ad6b7169203331-01"))
+    body, content_type = metrics.render(OPENMETRICS)
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert body.endswith(b"# EOF\n")
+    shown = {
+        (sample.name, sample.labels["le"]): sample.exemplar.labels
+        for family in openmetrics(body.decode())  # type: ignore[no-untyped-call]
+        for sample in family.samples
+        if sample.labels.get("channel") == "exemplary" and sample.exemplar
+    }
+    assert shown == {("provider_seconds_bucket", "0.25"): {"trace_id": TRACE}}
+    assert b"_created" not in body
+    assert TRACE.encode() not in metrics.render("text/html, */*")[0]
+
+
+@pytest.mark.parametrize(
+    "accept", ["", "application/openmetrics-text; version=x", "application/openmetrics-text"]
+)
+def test_an_odd_wish_for_a_form_is_answered_in_plain_text(accept: str) -> None:
+    assert metrics.render(accept)[1].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    "traceparent",
+    [
+        None,
+        "",
+        f"00-{TRACE}-b7ad6b7169203331-00",
+        f"00-{'name-13800138000':<32}-b7ad6b7169203331-01",
+    ],
+)
+def test_what_is_not_sampled_or_no_trace_is_no_exemplar(traceparent: str | None) -> None:
+    assert exemplars.of(traceparent) is None
+
+
+def test_values_from_outside_make_only_so_many_series() -> None:
+    capped = metrics.Capped(2)
+    assert [capped(v) for v in ("NEURO", "张伟", "GI-SURG", "CARDIO", "NEURO", "", None)] == [
+        "NEURO", "other", "GI-SURG", "other", "NEURO", "none", "none",
+    ]  # fmt: skip
+
+
+def test_the_caps_are_those_of_the_table() -> None:
+    # Besides them there are "none" and "other".
+    assert metrics.department.most + 2 == metrics.LABELS["department"].at_most
+    assert metrics.code.most + 2 == metrics.LABELS["code"].at_most
 
 
 def test_a_metric_cannot_be_declared_twice() -> None:

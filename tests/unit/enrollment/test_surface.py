@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
 from fastapi import FastAPI
 
-from libs.common import metrics
 from libs.common.clock import Ports
-from libs.common.decision import Common
+from libs.common.decision import Actor, Common
 from libs.common.events import EVENT_TYPES
 from libs.common.http.app import create_app
 from libs.common.http.words import without_text
@@ -18,13 +18,18 @@ from services.enrollment.api import ACCESS, ROUTERS
 from services.enrollment.api.people import draw
 from services.enrollment.api.views import preview_of
 from services.enrollment.api.wording import PAGE, TEXTS
+from services.enrollment.domain.desk import TASK_CLOSE, TaskCommand
 from services.enrollment.domain.group import Group
 from services.enrollment.domain.invitation import Invitation, InvitationStatus
-from services.enrollment.domain.joining import OVER
+from services.enrollment.domain.joining import OVER, Accept
 from services.enrollment.domain.reasons import Reason
+from services.enrollment.domain.staff import StaffTask
 from services.enrollment.main import SPEC, count
 from tests.support.access import Callers, assert_access, client
-from tests.unit.enrollment.given import NOW, discharged, hospital
+from tests.support.counted import counted, since, stage
+from tests.unit.enrollment.given import NOW, discharged, hospital, token
+
+HOUR = timedelta(hours=1)
 
 
 def application(callers: Callers | None = None) -> FastAPI:
@@ -141,28 +146,54 @@ async def test_a_missing_consent_or_token_is_named(body: dict[str, object], fiel
     assert "nonsense" not in answer.text
 
 
-def _value(name: str, **labels: str) -> float:
-    return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
-
-
 def test_what_is_decided_is_counted() -> None:
     case = hospital()
-    before = _value("invitations_issued_total"), _value("groups_opened_total")
+    before = counted("invitations_issued_total"), counted("groups_opened_total")
     input = case.event_input(discharged())
     count(input, case.send(input))
-    assert _value("invitations_issued_total") == before[0] + 1
-    assert _value("groups_opened_total") == before[1] + 1
+    assert counted("invitations_issued_total") == before[0] + 1
+    assert counted("groups_opened_total") == before[1] + 1
 
 
 def test_outcomes_are_counted_by_how_they_ended() -> None:
     case = hospital()
     case.event(discharged())
-    before = _value("invitations_outcome_total", outcome="expired")
+    before = counted("invitations_outcome_total", outcome="expired")
     for due in list(case.timers.values()):
         case.now = due[1].due
         input = case.timer_input(due[1])
         count(input, case.send(input))
-    assert _value("invitations_outcome_total", outcome="expired") == before + 1
+    assert counted("invitations_outcome_total", outcome="expired") == before + 1
+
+
+def test_it_is_measured_how_long_inviting_and_accepting_took() -> None:
+    case, before = hospital(), {s: stage("discharge", s) for s in ("invited", "accepted")}
+    input = case.event_input(discharged(at=NOW - HOUR))
+    count(input, case.send(input))
+    case.advance(2 * HOUR)
+    body = Accept(token=token(case), consent_to_rules=True)
+    input = case.command_input("invitation.accept", body)
+    count(input, case.send(input))
+    took = {s: since(before[s], stage("discharge", s)) for s in before}
+    assert took == {"invited": (1, 3600), "accepted": (1, 7200)}
+
+
+def test_whom_the_platform_could_not_invite_is_counted_and_timed_until_staff_have_seen_to_it() -> (
+    None
+):
+    case, before = hospital(), stage("discharge", "staff")
+    labels = {"reason": "no_programme", "department": "SURGERY"}
+    lines = counted("staff_tasks_total", **labels)
+    input = case.event_input(discharged(department="SURGERY"))
+    count(input, case.send(input))
+    assert counted("staff_tasks_total", **labels) == lines + 1
+    (task,) = case.docs(StaffTask)
+    case.advance(HOUR)
+    nurse = Actor("n9", frozenset({"nurse"}), frozenset({"SURGERY"}))
+    input = case.command_input(TASK_CLOSE, TaskCommand(task_id=task.id), actor=nurse)
+    count(input, case.send(input))
+    assert counted("staff_tasks_total", **labels) == lines + 1
+    assert since(before, stage("discharge", "staff")) == (1, 3600)
 
 
 def test_every_type_that_is_decided_comes_from_a_topic_that_is_read() -> None:

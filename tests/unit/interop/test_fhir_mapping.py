@@ -405,6 +405,19 @@ def test_what_is_stopped_was_issued_before() -> None:
     later.told(*stay(prescription()))
     (stopped,) = later.put(prescription(status="stopped")).events
     assert isinstance(stopped, PrescriptionStopped)
+    assert stopped.stopped_at == later.now
+
+
+def test_what_comes_stopped_of_a_past_told_as_a_whole_is_no_change_of_today() -> None:
+    old = {"status": "stopped", "authoredOn": "2019-03-04T09:00:00+08:00"}
+    written = datetime(2019, 3, 4, 1, 0, tzinfo=UTC)
+    sender = Sender()
+    told = only(sender.told(*stay(prescription(**old))), PrescriptionStopped)
+    assert told.stopped_at == written
+    assert sender.put(prescription(**old)).events == ()  # the same fact, not one of later on
+    said = prescription(**old, meta={"lastUpdated": "2026-11-25T10:00:00+08:00"})
+    at = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
+    assert only(Sender().told(*stay(said)), PrescriptionStopped).stopped_at == at
 
 
 def test_what_was_filed_under_the_wrong_patient_is_not_moved_in_silence() -> None:
@@ -426,6 +439,48 @@ def test_what_was_filed_under_a_merged_number_moves_to_the_survivor() -> None:
     assert only(sender.put(encounter(**OTHER)).events, EncounterDischarged).patient_id == "M2"
 
 
+def test_a_stop_that_is_told_again_keeps_its_time() -> None:
+    sender = Sender()
+    sender.told(*stay(prescription()))
+    assert len(sender.put(prescription(status="stopped")).events) == 1
+    for noted in ("晨起血压偏低", "已告知患者"):  # not as of when it was written
+        again = sender.put(prescription(status="stopped", note=[{"text": noted}]))
+        assert again.events == () and not again.faults
+    other_number = prescription(status="stopped", identifier=[{"value": "RX-9"}])
+    assert only(sender.put(other_number).events, PrescriptionStopped).prescription_id == "RX-9"
+
+
+def test_what_is_put_on_hold_is_stopped_for_that_reason() -> None:
+    sender = Sender()
+    number = only(sender.told(*stay(prescription())), PrescriptionIssued).prescription_id
+    sender.now += timedelta(hours=3)
+    (held,) = sender.put(prescription(status="on-hold")).events
+    assert isinstance(held, PrescriptionStopped)
+    assert (held.prescription_id, held.patient_id) == (number, "M1")
+    assert (held.reason, held.stopped_at) == ("on_hold", sender.now)
+    since = sender.now
+    sender.now += timedelta(days=1)
+    assert sender.put(prescription(status="on-hold", note=[{"text": "肾功能"}])).events == ()
+    (ended,) = sender.put(prescription(status="stopped")).events
+    assert isinstance(ended, PrescriptionStopped)
+    assert ended.reason is None and ended.stopped_at == sender.now > since
+    first = Sender().told(*stay(prescription(status="on-hold")))
+    assert only(first, PrescriptionIssued), "one knows what it is that cannot be renewed"
+    assert only(first, PrescriptionStopped).reason == "on_hold"
+
+
+@pytest.mark.parametrize("was", ["on-hold", "stopped"])
+def test_what_is_active_again_stays_stopped_and_the_note_says_so(was: str) -> None:
+    sender = Sender()
+    sender.told(*stay(prescription()))
+    sender.put(prescription(status=was))
+    again = sender.put(prescription())
+    assert "stop_stands" in codes(again)
+    (event,) = again.events
+    assert isinstance(event, PrescriptionIssued), "of which the stop is kept"
+    assert "stop_stands" not in codes(sender.put(prescription(id="m2")))
+
+
 @pytest.mark.parametrize("status", ["cancelled", "entered-in-error"])
 def test_what_never_was_a_prescription_is_only_stopped(status: str) -> None:
     events = Sender().told(*stay(prescription(status=status)))
@@ -437,7 +492,6 @@ def test_what_never_was_a_prescription_is_only_stopped(status: str) -> None:
     "differs",
     [
         {"status": "draft"},
-        {"status": "on-hold"},
         {"intent": "proposal"},
         {"intent": "instance-order"},
         {"doNotPerform": True},
@@ -468,6 +522,18 @@ def test_a_drug_without_atc_passes_under_the_senders_code_and_is_noted() -> None
     received = Sender().send(transaction(*stay(local)))
     assert only(received.events, PrescriptionIssued).medication.code == "drugs:77"
     assert "unknown_code" in codes(received)
+
+
+def test_a_dosing_that_nobody_told_is_said_to_be_the_profiles() -> None:
+    bare = without(prescription(), "dosageInstruction")
+    assert faults(Sender().send(transaction(*stay(bare)))) == [
+        ("Bundle.entry[4].resource.dosageInstruction", "required")
+    ]
+    lenient = Sender(profile(defaults={"dosage": "遵医嘱"}))
+    usual = only(lenient.told(*stay(bare)), PrescriptionIssued)
+    assert (usual.dosage, usual.dosage_assumed) == ("遵医嘱", True)
+    told = only(lenient.told(*stay(prescription())), PrescriptionIssued)
+    assert not told.dosage_assumed
 
 
 def test_no_supply_is_refused_unless_the_profile_has_a_default() -> None:

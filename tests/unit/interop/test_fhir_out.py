@@ -94,6 +94,29 @@ def test_every_type_in_the_table_has_an_example_here_and_can_be_subscribed_to() 
     assert set(TABLE) <= set(READABLE.values())
 
 
+def test_a_pharmacy_that_hears_fhir_learns_that_it_was_chosen_and_what_is_void() -> None:
+    told = {}
+    for name in ("effective.v1/chosen", "fulfilment_chosen.v1/another-pharmacy",
+                 "suspended.v1/withheld", "lapsed.v1/not-collected"):  # fmt: skip
+        resource = resource_of(example(f"hospital.refill.{name}"))
+        assert resource is not None
+        performer = resource.get("dispenseRequest", {}).get("performer", {}).get("reference")
+        told[name.partition(".")[0]] = (resource["identifier"], resource["status"], performer)
+    own = told["effective"][0]
+    assert told == {
+        "effective": (own, "active", f"Organization/{fhir_id('ph-012')}"),
+        "fulfilment_chosen": (own, "active", f"Organization/{fhir_id('ph-017')}"),
+        "suspended": (own, "stopped", None),
+        "lapsed": (own, "stopped", None),
+    }
+
+
+def test_before_it_takes_effect_a_renewal_on_hold_is_a_task() -> None:
+    held = resource_of(example("hospital.refill.suspended.v1/allergy"))
+    assert held is not None
+    assert (held["resourceType"], held["status"]) == ("Task", "on-hold")
+
+
 def test_the_main_words_of_a_discharge_a_report_and_a_prescription_are_there() -> None:
     stay = resource_of(example("hospital.encounter.discharged.v1/adult"))
     assert stay is not None

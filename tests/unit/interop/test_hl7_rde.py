@@ -233,13 +233,67 @@ def test_where_an_orders_number_is_one_medicines_it_is_enough() -> None:
         ("XO", PrescriptionIssued),
         ("DC", PrescriptionStopped),
         ("CA", PrescriptionStopped),
-        ("HD", None),
+        ("RP", PrescriptionStopped),
+        ("HD", PrescriptionStopped),
+        ("RL", None),
         ("SC", None),
     ],
 )
 def test_the_order_control_settles_what_has_happened(control: str, outcome: type | None) -> None:
     found = read(orc(control), rxe(), tq1())
     assert [type(event) for event in found.events] == ([outcome] if outcome else [])
+
+
+def stop(*segments: str) -> PrescriptionStopped:
+    (event,) = read(*segments).events
+    assert isinstance(event, PrescriptionStopped)
+    return event
+
+
+@pytest.mark.parametrize(
+    "held", [orc("HD"), orc("OH"), orc("HR"), orc("SC", f5="HD"), orc("XO", f5="HD")]
+)
+def test_what_is_put_on_hold_is_stopped_for_that_reason(held: str) -> None:
+    issued_before = issued(orc(), rxe(), tq1())
+    told = stop(held, rxe(), tq1())
+    assert told.prescription_id == issued_before.prescription_id
+    assert (told.reason, told.stopped_by) == ("on_hold", "d-1")
+    assert told.stopped_at == datetime(2026, 11, 20, 1, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "ended", [orc("DC"), orc("DR"), orc("CR"), orc("SC", f5="DC"), orc(f5="DC")]
+)
+def test_what_is_stopped_for_good_is_not_on_hold(ended: str) -> None:
+    assert stop(ended, rxe(), tq1()).reason is None
+
+
+@pytest.mark.parametrize("control", ["RL", "OE", "OR"])
+def test_a_release_lifts_no_stop_and_the_note_says_so(control: str) -> None:
+    found = read(orc(control), rxe(), tq1())
+    assert (found.events, codes(found)) == ((), {"stop_stands"})
+
+
+@pytest.mark.parametrize("status", ["IP", "CM", "SC", "已审核"])
+def test_a_status_by_which_it_goes_on_takes_nothing_from_an_order(status: str) -> None:
+    found = read(orc(f5=status), rxe(), tq1())
+    assert isinstance(found.events[0], PrescriptionIssued) and found.notes == ()
+
+
+def test_a_status_that_says_nothing_or_nothing_known_gives_no_event() -> None:
+    for status in ("", "IP", "CM", "??"):
+        found = read(orc("SC", f5=status), rxe(), tq1())
+        assert found.events == () and "not_used" in codes(found)
+
+
+def test_what_is_replaced_under_its_number_goes_on_and_under_another_is_stopped() -> None:
+    more = rxe(f3="10", f7="^每日一次，每次10毫克")
+    (on,) = read(orc("RP"), rxe(), tq1(), orc("RO"), more, tq1()).events
+    assert isinstance(on, PrescriptionIssued) and on.dosage == "每日一次，每次10毫克"
+    former, new = read(orc("RP"), rxe(), tq1(), orc("RO", f2="RX2"), more, tq1()).events
+    assert isinstance(former, PrescriptionStopped) and isinstance(new, PrescriptionIssued)
+    assert (former.prescription_id, new.prescription_id) == ("RX1:C08CA01", "RX2:C08CA01")
+    assert refused(orc("HD"), rxe(), orc("NW"), rxe(), tq1()) == ("ORC", 2, 102), "on hold or not?"
 
 
 def test_without_a_visit_the_entering_organisation_is_the_department() -> None:

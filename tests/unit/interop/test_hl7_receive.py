@@ -20,6 +20,7 @@ from services.interop.settings import Settings
 from tests.unit.interop.hl7_given import CORPUS, NOW, SENDERS, ZONE, adult_age, profile, raw
 
 A03 = (CORPUS / "adt-a03-adult.hl7").read_bytes()
+assert A03.count(b"|P|2.") == 1
 FINGERPRINT = "SHA256:" + ":".join(["AB"] * 32)
 
 
@@ -31,6 +32,24 @@ def senders(default: dict[str, Any] | None = None, **differs: Any) -> Senders:
 
 def places(found: Received) -> list[tuple[str, int, str]]:
     return [(f.segment, f.field, f.code) for f in found.faults]
+
+
+# -- training and debugging -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "telling"), [("production", {"", "P"}), ("sandbox", {"", "P", "D", "T"})]
+)
+def test_training_tells_only_where_the_senders_profile_is_a_sandboxs(
+    mode: str, telling: set[str]
+) -> None:
+    told = {
+        id
+        for id in ("", "P", "D", "T")
+        if senders(mode=mode).received(A03.replace(b"|P|2.", f"|{id}|2.".encode(), 1), NOW)
+        .production
+    }  # fmt: skip
+    assert told == telling
 
 
 # -- certificates ---------------------------------------------------------------------------

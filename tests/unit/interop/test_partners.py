@@ -77,6 +77,11 @@ def test_it_may_read_every_type_of_its_topics_and_no_other() -> None:
         ("sources", ["https://lis example/"]),
         ("sources", ["urn:a|b"]),
         ("client", "a b"),
+        ("client", "*"),
+        ("kafka_user", "*"),
+        ("kafka_user", "a b"),
+        ("kafka_user", "a/b"),
+        ("kafka_user", "a\x85b"),
         ("hospital", "h/1"),
         ("subscribe", ["reports.events"]),
     ],
@@ -96,15 +101,28 @@ def test_a_wrong_file_stops_the_start_and_names_file_and_field(
 
 @pytest.mark.parametrize(
     ("other", "field"),
-    [({"sources": []}, "client"), ({"client": "lis-2"}, "sources")],
+    [
+        ({"sources": []}, "client"),
+        ({"client": "lis-2"}, "sources"),
+        ({"client": "lis-2", "sources": [], "kafka_user": "lis"}, "kafka_user"),
+        ({"client": "lis-2", "sources": [], "kafka_user": "lis", "hospital": "h2"}, "kafka_user"),
+    ],
 )
-def test_two_partners_share_neither_client_nor_source(
+def test_two_partners_share_neither_client_nor_source_nor_user_in_kafka(
     tmp_path: Path, other: dict[str, Any], field: str
 ) -> None:
     (tmp_path / "a.yaml").write_text(partner().model_dump_json())
     (tmp_path / "b.yaml").write_text(partner(**other).model_dump_json())
     with pytest.raises(PartnersError, match=f"b.yaml: {field}: "):
         load_partners(tmp_path)
+
+
+def test_a_user_of_two_partners_is_refused_whoever_names_it() -> None:
+    one, other = partner(kafka_user="k"), partner(client="lis-2", sources=[], kafka_user="k")
+    with pytest.raises(ValueError, match="kafka_user: k is lis's, too"):
+        Partners([one, other])
+    swapped = partner(kafka_user="lis-2"), partner(client="lis-2", sources=[], kafka_user="lis")
+    assert Partners(swapped).of("lis-2", "h1") is swapped[1]
 
 
 def test_two_hospitals_systems_may_use_one_source() -> None:
@@ -128,6 +146,6 @@ def test_the_topic_registry_says_the_same_of_partners() -> None:
     topics = read(CONTRACTS).topics.values()
     assert {t.name for t in topics if "read" in t.partners} == SUBSCRIBABLE
     assert {t.name for t in topics if "write" in t.partners} == PUBLISHABLE
-    assert {t.name for t in topics if not t.dead_letters} == TOPICS
+    assert {t.name for t in topics if not t.internal} == TOPICS
     written_by_hospitals = {t.name for t in topics if "hospital systems" in t.producers}
     assert written_by_hospitals == PUBLISHABLE

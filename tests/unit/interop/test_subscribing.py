@@ -39,6 +39,8 @@ from services.interop.domain.partners import Partner, Partners
 from services.interop.domain.subscribing import Nothing, Resend, Why
 from services.interop.domain.subscription import Action, Figures, Status, Subscription, Terms
 from services.interop.handlers import CREATE, DELETE, HANDLERS, REPLACE, RESEND, RESUME, ROTATE
+from services.interop.main import load_policy
+from services.interop.settings import Settings
 from services.interop.store import COLLECTIONS
 from tests.support.examples import example
 from tests.support.rules import Case
@@ -250,6 +252,22 @@ def test_anothers_subscription_and_a_deleted_one_do_not_exist(
     answer = case.command(type, data, actor=APP, subject=id)
     assert isinstance(answer, Refusal) and answer.reason == Common.NOT_FOUND
     assert the(case, Subscription, id).secret == ""
+
+
+def test_a_retired_partner_can_do_no_more_until_an_operator_lets_it(case: Case) -> None:
+    id = active(case)
+    retired = the(case, Subscription, id).moved(Action.SUSPEND, NOW, s.RETIRED)
+    case.put(retired)
+    for type, data in (
+        (REPLACE, TERMS), (DELETE, Nothing()), (ROTATE, Nothing()), (RESUME, Nothing()),
+    ):  # fmt: skip
+        answer = case.command(type, data, actor=APP, subject=id)
+        assert isinstance(answer, Refusal) and answer.reason == Common.NOT_FOUND
+    answer = case.command(CREATE, TERMS, actor=APP)
+    assert isinstance(answer, Refusal) and answer.reason == Common.FORBIDDEN
+    assert the(case, Subscription, id) == retired
+    assert isinstance(case.command(RESUME, Nothing(), actor=OPS, subject=id), Decision)
+    created(case)
 
 
 def test_what_has_changed_since_it_was_read_is_neither_replaced_nor_deleted(case: Case) -> None:
@@ -490,3 +508,8 @@ def test_every_document_of_ours_that_may_hold_something_personal_says_so() -> No
     }
     for model, fields in expected.items():
         assert sealed_fields(model) == fields
+
+
+def test_unless_told_otherwise_a_delivery_is_tried_for_three_days() -> None:
+    told = load_policy(Settings()).figures.give_up
+    assert told == Figures().give_up >= timedelta(days=3)

@@ -9,16 +9,19 @@ import pytest
 import yaml
 
 from libs.common.cipher import sealed_fields
-from libs.common.decision import Common, Document
+from libs.common.decision import Common, Decision, Document
 from libs.common.events import Event
 from libs.common.http.words import without_text
 from libs.common.mongo import CollectionSpec
 from services.messaging.api.routes import TEXTS
 from services.messaging.domain.message import Message
 from services.messaging.domain.person import Person
-from services.messaging.domain.talking import QUESTION_ANSWERED, QUESTION_ASKED, Reason
+from services.messaging.domain.talking import QUESTION_ANSWERED, QUESTION_ASKED, PostMessage, Reason
+from services.messaging.handlers import POST
 from services.messaging.main import SPEC
 from services.messaging.store import COLLECTIONS
+from tests.support.counted import since, stage
+from tests.unit.messaging.given import DOCTOR, HOUR, MEMBER, running, say
 
 
 def test_every_refusal_is_told_in_both_languages() -> None:
@@ -35,6 +38,18 @@ def test_notify_has_a_text_for_whatever_messaging_asks_it_to_tell() -> None:
 def test_messaging_reads_the_topics_of_the_events_that_it_handles() -> None:
     handled = {h.data.TOPIC for h in SPEC.handlers.values() if issubclass(h.data, Event)}
     assert handled == set(SPEC.topics)
+
+
+def test_how_long_a_question_waited_for_its_answer_is_measured() -> None:
+    case, before = running(), stage("question", "answered")
+    asked = say(case, MEMBER, "May I fly?")
+    assert isinstance(asked, Decision)
+    case.advance(HOUR)
+    reply = PostMessage(text="After six weeks.", reply_to=asked.result["id"])
+    for _ in range(2):  # a second answer is not the first
+        input = case.command_input(POST, reply, actor=DOCTOR, subject="g1")
+        SPEC.observe(input, case.send(input))
+    assert since(before, stage("question", "answered")) == (1, 3600)
 
 
 #: What queries ask for besides the fields of indexes.

@@ -20,8 +20,9 @@ from services.notify.domain.people import Person
 from services.notify.main import SPEC, Parts, new_spec
 from services.notify.ports import Due
 from tests.support.access import Callers, assert_access
+from tests.support.counted import counted, since, stage
 from tests.support.rules import Case
-from tests.unit.notify.cases import NOW, claim, ended, known_case, request
+from tests.unit.notify.cases import DAY, NOW, claim, ended, known_case, request
 
 PEOPLE = frozenset(Role) - {Role.INTEGRATION}
 
@@ -100,6 +101,19 @@ def test_notifications_are_counted_by_how_they_ended() -> None:
         claim(case, channel)
         parts.committed(case.event_input(request()), ended(case, channel, verdict, 1))
     assert {w: counted(*w) - before[w] for w in wanted} == dict.fromkeys(wanted, 1.0)
+
+
+def test_it_is_measured_how_long_a_push_took_but_not_one_to_staff() -> None:
+    case, parts, before = known_case(), Parts(), stage("report", "pushed")
+    attempts = counted("delivery_attempts_sum", channel="email", outcome="sent")
+    observed(case, parts, case.event_input(request("n1", event_time=NOW - DAY)))
+    observed(case, parts, case.event_input(request("n2", template="report.critical")))
+    case.advance(DAY)
+    claim(case, Channel.EMAIL)
+    parts.committed(case.event_input(request()), ended(case, Channel.EMAIL, Verdict.SENT, 1))
+    # n1 in the inbox after a day and by e-mail after two
+    assert since(before, stage("report", "pushed")) == (2, 3 * 86_400)
+    assert counted("delivery_attempts_sum", channel="email", outcome="sent") == attempts + 1
 
 
 # -- the live inbox ---------------------------------------------------------------------

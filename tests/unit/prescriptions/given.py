@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from libs.common.decision import Actor, Answer, Decision, Env, Input, Refusal
 from libs.common.devstack.day.records import WELL
 from libs.common.events import (
     Contact,
     Department,
+    FulfilmentStatus,
+    FulfilmentUpdated,
     GuardianLinked,
     GuardianUnlinked,
     Medication,
@@ -28,16 +32,32 @@ from libs.common.events import (
     VisitCompleted,
 )
 from services.prescriptions.domain.accounts import account_id
+from services.prescriptions.domain.checking import ToCheck
+from services.prescriptions.domain.checks import (
+    Checked,
+    CheckName,
+    Checks,
+    ClinicalCheck,
+    ClinicalChecks,
+    Question,
+    complete,
+    passed,
+)
+from services.prescriptions.domain.choosing import Choice, FulfilmentChoice
+from services.prescriptions.domain.consenting import GiveConsent
 from services.prescriptions.domain.doctor import SignedDecision
-from services.prescriptions.domain.documents import Refill, RenewalAccount, Status
+from services.prescriptions.domain.documents import Refill, RenewalAccount
 from services.prescriptions.domain.ending import CancelRefill
 from services.prescriptions.domain.form import digest
 from services.prescriptions.domain.pharmacist import SignedReview
 from services.prescriptions.domain.policy import RenewalPolicies
-from services.prescriptions.domain.request import RefillRequest
+from services.prescriptions.domain.request import CheckedRequest
 from services.prescriptions.domain.signatures import MadeSignature, Signs, ToSign
+from services.prescriptions.domain.transitions import Status
 from services.prescriptions.handlers import (
     CANCEL,
+    CHOOSE,
+    CONSENT,
     DOCTOR_DECISION,
     HANDLERS,
     PHARMACIST_REVIEW,
@@ -47,6 +67,8 @@ from services.prescriptions.main import load_policy
 from services.prescriptions.settings import Settings
 from services.prescriptions.store import COLLECTIONS
 from tests.support.rules import Case
+
+CHOICES: TypeAdapter[FulfilmentChoice] = TypeAdapter(Choice)
 
 #: 10:00 in the hospital's time zone, Asia/Shanghai.
 NOW = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
@@ -60,6 +82,10 @@ DOCTOR = Actor("dr1", frozenset({"doctor"}), frozenset({"cardiology"}))
 COLLEAGUE = Actor("dr2", frozenset({"doctor"}), frozenset({"cardiology"}))
 OUTSIDER = Actor("dr3", frozenset({"doctor"}), frozenset({"surgery"}))
 PHARMACIST = Actor("ph1", frozenset({"pharmacist"}), frozenset({"pharmacy"}))
+
+
+#: What a doctor says with a no.
+NO = {"decline": "not_appropriate", "visit_needed": "condition_changed"}
 
 
 @cache  # parsing is slow, and nothing changes them
@@ -78,7 +104,7 @@ def prescription(
         "patient_id": "p1",
         "medication": Medication(code=code, name="Amlodipine", ingredient_code=ingredient),
         "dosage": "one tablet in the morning",
-        "quantity": Quantity(value=7, unit="tablet"),
+        "quantity": Quantity(value=more.get("days_supply", 7), unit="tablet"),
         # So short that the next renewal may follow at once, as far as supply goes.
         "days_supply": 7,
         "prescriber_id": "dr1",
@@ -141,6 +167,10 @@ class Hospital(Case):
 
     def __init__(self, *, zone: str = "Asia/Shanghai", now: datetime = NOW) -> None:
         super().__init__(HANDLERS, policies(zone), now=now, collections=COLLECTIONS)
+        #: The engine: what it finds.
+        self.checker: Callable[[Question], Iterable[ClinicalCheck]] = lambda _: map(
+            passed, CheckName
+        )
         for patient in ("p1", "p2", "p3"):
             self.event(registered(patient, at=NOW - 400 * DAY))
 
@@ -153,10 +183,11 @@ class Hospital(Case):
         declaration: Mapping[str, Any] = WELL,
         **more: Any,
     ) -> Answer:
-        data = RefillRequest(
+        data = CheckedRequest(
             prescription_id=rx, patient_id=patient, note=note, declaration=declaration
         )
-        return self.command(REQUEST, data, actor=by, **more)
+        input = self.command_input(REQUEST, data, actor=by, **more)
+        return self.send(self.signed(input)[0])
 
     def asked(self, rx: str = "rx1", patient: str = "p1", by: Actor = PATIENT) -> str:
         """Ask for a renewal that is accepted; its id."""
@@ -166,8 +197,8 @@ class Hospital(Case):
 
     def doctor(self, id: str, decision: str, by: Actor = DOCTOR, **more: Any) -> Answer:
         if_match = more.pop("if_match", None)
-        if decision == "decline":
-            more.setdefault("reason", "visit_needed")
+        if decision in NO:
+            more.setdefault("reason", NO[decision])
         data = SignedDecision.model_validate({"decision": decision, **more})
         return self._act(DOCTOR_DECISION, data, by, id, if_match)
 
@@ -183,7 +214,7 @@ class Hospital(Case):
         return self.send(self.signed(input)[0])
 
     def signed(self, *inputs: Input) -> list[Input]:
-        """``inputs``, decided in this order, with the signatures that they need.
+        """``inputs``, decided in this order, with the checks and signatures that they need.
 
         As the API has them made, but they are words here: rules don't verify.
         """
@@ -191,7 +222,13 @@ class Hospital(Case):
         env = Env(now=self.now, policy=self.policy, secret=lambda: f"nonce-{self.now}")
         for input in inputs:
             handler, view = self.handlers[input.type], work.view(input.hospital)
+            # As the engine does where one before it leaves another to look at: load afresh.
+            while missing := work.missing(input.hospital, handler.needs(input, view)):
+                work.loaded(d for need in missing for d in self._find(need, input.hospital))
             answer = handler.decide(input, view, env)
+            if isinstance(answer, ToCheck):
+                input = input._replace(data=self.checked(input, answer))
+                answer = handler.decide(input, view, env)
             if isinstance(answer, ToSign):
                 input = input._replace(data=signed(input, answer.text))
                 for need in work.missing(input.hospital, handler.needs(input, view)):
@@ -201,8 +238,52 @@ class Hospital(Case):
             done.append(input)
         return done
 
+    def consent(self, id: str, by: Actor = PATIENT, **more: Any) -> Answer:
+        given = {"policy": self.policy.at(self.now).version, "language": "zh-CN"}
+        data = GiveConsent.model_validate({**given, **more})
+        return self.command(CONSENT, data, actor=by, subject=id)
+
+    def checked(self, input: Input, answer: ToCheck) -> Checks:
+        """The command's body with what the engine finds."""
+        assert answer.question is not None
+        checks = ClinicalChecks(
+            id=f"check-of-{input.id}",
+            engine="test",
+            version="1",
+            at=self.now,
+            checks=complete(self.checker(answer.question)),
+        )
+        checked = Checked(question=answer.question, checks=checks)
+        body: Checks = input.data.model_copy(update={"checked": checked})
+        return body
+
     def cancel(self, id: str, by: Actor = PATIENT, **more: Any) -> Answer:
         return self.command(CANCEL, CancelRefill(), actor=by, subject=id, **more)
+
+    def choose(self, id: str, by: Actor = PATIENT, **more: Any) -> Answer:
+        if_match = more.pop("if_match", None)
+        body = {"method": "pickup", "pharmacy_id": "riverside", **more}
+        data = CHOICES.validate_python(body)
+        return self.command(CHOOSE, data, actor=by, subject=id, if_match=if_match)
+
+    def reported(self, refill: str, status: str, dispensing: str = "d1", **more: Any) -> Answer:
+        """A pharmacy tells about the renewal's own prescription, or about ``prescription``."""
+        return self.event(self.report(refill, status, dispensing, **more))
+
+    def report(
+        self, refill: str, status: str, dispensing: str = "d1", **more: Any
+    ) -> FulfilmentUpdated:
+        fields: dict[str, Any] = {
+            "fulfilment_id": dispensing,
+            "prescription_id": self.refill(refill).new_prescription_id or "rx-unknown",
+            "patient_id": "p1",
+            "refill_id": refill,
+            "pharmacy_id": "riverside",
+            "status": FulfilmentStatus(status),
+            "occurred_at": self.now,
+            **more,
+        }
+        return FulfilmentUpdated.model_validate(fields)
 
     def renewed(self, rx: str = "rx1", patient: str = "p1", by: Actor = PATIENT) -> Refill:
         """A renewal from the asking until it is effective."""

@@ -18,7 +18,9 @@ from libs.common.events import (
     RefillRefused,
     RefillRequested,
 )
-from services.prescriptions.domain.documents import PatientCare, Reason, Refill, Status
+from services.prescriptions.domain.documents import PatientCare, Refill
+from services.prescriptions.domain.reasons import Reason
+from services.prescriptions.domain.transitions import Status
 from services.prescriptions.handlers import HANDLERS
 from tests.unit.prescriptions.given import (
     DAUGHTER,

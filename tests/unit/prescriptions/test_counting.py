@@ -16,16 +16,11 @@ from libs.common.events import (
     VisitClass,
 )
 from services.prescriptions.domain.accounts import kept
-from services.prescriptions.domain.documents import (
-    PatientCare,
-    Reason,
-    Refill,
-    Renewal,
-    RenewalAccount,
-    Status,
-)
+from services.prescriptions.domain.documents import PatientCare, Refill, Renewal, RenewalAccount
 from services.prescriptions.domain.parameters import RENEWALS_KEPT
-from services.prescriptions.domain.request import RefillRequest
+from services.prescriptions.domain.reasons import Reason
+from services.prescriptions.domain.request import CheckedRequest
+from services.prescriptions.domain.transitions import Status
 from services.prescriptions.handlers import REQUEST
 from tests.unit.prescriptions.given import (
     DAY,
@@ -307,8 +302,9 @@ def test_what_follows_from_a_merge_in_the_same_batch_is_decided_by_it() -> None:
 
 def test_many_requests_in_one_transaction_take_one_place() -> None:
     case = hospital()
-    data = RefillRequest(prescription_id="rx1", patient_id="p1", declaration=WELL)
-    answers = case.batch([case.command_input(REQUEST, data, actor=PATIENT) for _ in range(64)])
+    data = CheckedRequest(prescription_id="rx1", patient_id="p1", declaration=WELL)
+    inputs = [case.command_input(REQUEST, data, actor=PATIENT) for _ in range(64)]
+    answers = case.batch([case.signed(input)[0] for input in inputs])
     assert [reason(a) for a in answers].count(None) == 1
     assert [reason(a) for a in answers].count(Reason.OPEN_REQUEST) == 63
     assert len(case.docs(Refill)) == 64

@@ -72,6 +72,7 @@ def form(refill: Refill = REFILL, **more: Any) -> PrescriptionForm:
     patient = FormPatient(id="p1", name="李一", gender=Gender.FEMALE, birth_date=date(1970, 5, 1))
     fields: dict[str, Any] = {
         "doctor_id": "dr1",
+        "doctor_name": None,
         "at": NOW,
         "valid_on": date(2026, 3, 2),
         "days_supply": 28,

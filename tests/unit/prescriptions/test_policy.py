@@ -12,15 +12,25 @@ import yaml
 from pydantic import ValidationError
 
 from libs.common.http.words import without_text
-from services.prescriptions.api.acting import TEXTS
-from services.prescriptions.domain.documents import Reason
+from services.prescriptions.domain.documents import Step
+from services.prescriptions.domain.fulfilment import Irregular
+from services.prescriptions.domain.parameters import Language
 from services.prescriptions.domain.policy import RenewalPolicies, Rules
+from services.prescriptions.domain.reasons import Reason
 from services.prescriptions.domain.rules import is_of
+from services.prescriptions.domain.saying import reason_text
+from services.prescriptions.domain.transitions import Action, Status
+from services.prescriptions.main import SPEC
 from tests.unit.prescriptions.given import DAY, NOW, hospital, policies, reason
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 #: Reasons that only publishers of events meet.
-EVENTS_ONLY = {Reason.IN_THE_FUTURE, Reason.ALREADY_MERGED}
+EVENTS_ONLY = {
+    Reason.IN_THE_FUTURE,
+    Reason.ALREADY_MERGED,
+    Reason.ANOTHER_PRESCRIPTION,
+    Reason.ANOTHER_PATIENT,
+}
 
 
 def eighteen(_day: date) -> int:
@@ -36,7 +46,25 @@ def file() -> dict[str, Any]:
 def test_every_reason_has_words_in_both_languages() -> None:
     for version in policies().versions:
         wordless = {r for r in Reason if not (version.words(r, "zh-CN") and version.words(r, "en"))}
-        assert without_text(TEXTS, wordless - EVENTS_ONLY) == set()
+        assert without_text(SPEC.texts, wordless - EVENTS_ONLY) == set()
+
+
+@pytest.mark.parametrize("reason", [Reason.VALIDITY_OVER, *Irregular])
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_what_is_wrong_after_it_took_effect_is_told_in_words(
+    reason: str, language: Language
+) -> None:
+    step = Step(
+        at=NOW,
+        action=Action.DISPENSE,
+        from_status=Status.LAPSED,
+        to_status=Status.DISPENSED,
+        role="pharmacy",
+        reason=reason,
+        policy="gone",
+    )
+    assert reason_text(step, None, language)
+    assert reason_text(step.model_copy(update={"action": Action.CANCEL}), None, language) is None
 
 
 def test_every_rule_has_a_reason_of_its_own_that_the_code_knows() -> None:

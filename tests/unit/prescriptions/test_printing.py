@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pypdfium2
 import pytest
+import zxingcpp
 
-from services.prescriptions.api.printing import Page, printed
+from services.prescriptions.api.printing import LABELS, Page, printed
 from services.prescriptions.domain.documents import SignedForm
 from services.prescriptions.domain.form import canonical
+from services.prescriptions.domain.transitions import Status
 from tests.unit.prescriptions.given import hospital, policies
 
 LINK = "http://127.0.0.1:8004/verify#h=h1&p=p&c=c"
@@ -27,6 +30,21 @@ def form(**changes: Any) -> SignedForm:
 def page(form: SignedForm, language: Any = "zh-CN") -> Page:
     policy = policies().versions[0]
     return Page(form, policy, LINK, language)
+
+
+@pytest.mark.parametrize("status", [Status.WITHHELD, Status.LAPSED])
+@pytest.mark.parametrize(("language", "void"), [("zh-CN", "作废"), ("en", "VOID")])
+def test_what_must_not_be_dispensed_says_so_on_every_page(
+    status: Status, language: Any, void: str
+) -> None:
+    made = form(dosage="口服。" * 2000)
+    crossed = printed(replace(page(made, language), status=status))
+    document = pypdfium2.PdfDocument(crossed)
+    pages = [p.get_textpage().get_text_range().replace("　", "") for p in document]
+    document.close()
+    assert len(pages) > 1 and all(void in text for text in pages)
+    assert LABELS[status][language] in words(crossed)
+    assert void not in words(printed(page(made, language)))
 
 
 def words(pdf: bytes) -> str:
@@ -57,6 +75,19 @@ def test_everything_that_was_signed_stands_on_paper() -> None:
     ):  # fmt: skip
         assert part in text, part
     assert "Prescription" in words(printed(page(made, "en")))
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_a_phone_reads_the_link_from_the_code(language: str) -> None:
+    made = form()
+    link = (
+        f"https://renewals.hospital.example:8443/verify#h={'h' * 64}&p={'p' * 36}&c={made.digest}"
+    )
+    pdf = printed(Page(made, policies().versions[0], link, language))  # type: ignore[arg-type]
+    # As a cheap printer leaves it: 150 dots an inch.
+    with pypdfium2.PdfDocument(pdf) as document:
+        paper = document[0].render(scale=150 / 72).to_pil()
+    assert [code.text for code in zxingcpp.read_barcodes(paper)] == [link]
 
 
 def test_the_same_prescription_is_the_same_file() -> None:
@@ -90,3 +121,33 @@ def test_a_quantity_that_nobody_told_is_said_to_be_unknown() -> None:
     content = {k: v for k, v in json.loads(made.text).items() if k != "quantity"}
     text = words(printed(page(made.model_copy(update={"text": canonical(content)}))))
     assert "（数量未注明）" in text
+
+
+def test_a_changed_dosing_stands_beside_the_old_one_and_says_what_it_replaces() -> None:
+    made = form(
+        dosage="每日两次，每次一片",
+        replaces="rx1",
+        refills_allowed=1,
+        doctor_name="王一",
+        before={
+            "dosage": "每日一次，每次一片",
+            "strength": "5 mg",
+            "quantity": {"value": "28", "unit": "片"},
+            "days_supply": 28,
+        },
+    )
+    signatures = [
+        s.model_copy(update={"name": name})
+        for s, name in zip(made.signatures, ("other", "赵一"), strict=True)
+    ]
+    text = words(printed(page(made.model_copy(update={"signatures": tuple(signatures)}))))
+    for part in (
+        "用法用量（已更改）：每日两次，每次一片",
+        "原处方为：5 mg；× 28 片；每日一次，每次一片；供 28 天",
+        "代替原处方：rx1",
+        "可续方：1",
+        "王一（dr1）",  # as it was signed
+        "赵一（ph1）",
+    ):
+        assert part in text, part
+    assert "续方自" not in text

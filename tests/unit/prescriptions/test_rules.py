@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from libs.common.decision import Decision, Refusal
 from libs.common.devstack.day.records import WELL
 from libs.common.events import NotificationRequested, RefillDoctorApproved, RefillEffective
-from services.prescriptions.domain.documents import Action, Reason, Refill, Status
+from services.prescriptions.domain.documents import Refill
 from services.prescriptions.domain.facts import Outcome, Verdict
+from services.prescriptions.domain.policy import RenewalPolicies
+from services.prescriptions.domain.reasons import Reason
 from services.prescriptions.domain.rules import ASKING, RULES, evaluate
+from services.prescriptions.domain.transitions import Action, Status
 from tests.unit.prescriptions.given import (
     DAUGHTER,
     DAY,
@@ -27,7 +30,9 @@ from tests.unit.prescriptions.given import (
     prescription,
     reason,
     registered,
+    stopped,
 )
+from tests.unit.prescriptions.test_policy import SHANGHAI, eighteen, file
 
 
 def said(refill: Refill, rule: str, step: int = 0) -> Outcome:
@@ -43,7 +48,9 @@ def test_a_request_keeps_what_every_rule_said_and_what_they_looked_at() -> None:
     refill = case.refill(case.asked())
     assert {o.rule for o in refill.history[0].outcomes} == ASKING
     other = {o.rule: o.verdict for o in refill.history[0].outcomes if o.verdict != "passed"}
-    assert other == {"allergy": Verdict.NOT_CHECKED}  # none was told, which is not that none is
+    # None was told, which is not that none is.
+    unknown = ("allergy", "stable_condition", "restricted_list")
+    assert other == dict.fromkeys(unknown, Verdict.NOT_CHECKED)
     assert said(refill, "window").figures == {"days": 30}
     assert said(refill, "restricted_list").figures == {"condition": "hypertension"}
     assert refill.facts is not None
@@ -80,6 +87,62 @@ def test_doctor_and_pharmacist_keep_what_the_rules_said_of_their_step() -> None:
 
 def test_every_rule_of_the_policy_is_a_function_save_the_deadlines() -> None:
     assert set(policies().at(NOW).order) - set(RULES) == {"deadlines"}
+
+
+@pytest.mark.parametrize(
+    ("diagnoses", "verdict"),
+    [
+        ((), Verdict.NOT_CHECKED),
+        (("I48",), Verdict.NOT_CHECKED),
+        (("E78.5", "I50"), Verdict.NOT_CHECKED),  # of another listed one
+        (("i10.x00",), Verdict.PASSED),
+        (("I48", "I11.9"), Verdict.PASSED),
+    ],
+)
+def test_a_listed_medicine_that_may_be_for_something_else_is_for_the_doctor_to_know(
+    diagnoses: tuple[str, ...], verdict: Verdict
+) -> None:
+    case = Hospital()
+    case.event(prescription(diagnoses=diagnoses))
+    id = case.asked()
+    assert said(case.refill(id), "restricted_list").verdict is verdict
+    case.doctor(id, "approve")
+    assert said(case.refill(id), "restricted_list", 1).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    "facts", [{"diagnoses": None}, {"diagnoses": (), "code": "A10BA02"}, {"diagnoses": ()}]
+)
+def test_what_was_not_kept_or_has_no_codes_to_compare_is_judged_as_before(
+    facts: dict[str, Any],
+) -> None:
+    case = hospital()
+    known = case.refill(case.asked()).facts
+    assert known is not None
+    plain = file()
+    if facts["diagnoses"] is not None:
+        for listed in plain["rules"]["restricted_list"]["parameters"]["conditions"].values():
+            del listed["icd10"]
+    policy = RenewalPolicies([plain], SHANGHAI, eighteen).at(NOW)
+    ids = frozenset({"restricted_list"})
+    [outcome] = evaluate(known.model_copy(update=facts), policy, NOW, ids)
+    assert outcome.verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(("at", "figures"), [(None, set()), (NOW + 3 * DAY, {"stops_at"})])
+def test_who_decides_sees_a_stop_that_is_told_for_later(
+    at: datetime | None, figures: set[str]
+) -> None:
+    case = hospital()
+    if at is not None:
+        case.event(stopped(at))
+    id = case.asked()
+    case.doctor(id, "approve")
+    for step in (0, 1):
+        outcome = said(case.refill(id), "stable_regimen", step)
+        assert outcome.verdict is Verdict.PASSED
+        assert outcome.figures.keys() == figures
+        assert outcome.figures.get("stops_at") == (at.isoformat() if at else None)
 
 
 # -- not too early ------------------------------------------------------------------------
@@ -148,7 +211,8 @@ def test_a_supply_that_nobody_told_is_not_checked_and_no_refusal() -> None:
 
 
 def test_the_doctor_says_for_how_many_days_where_the_prescription_does_not() -> None:
-    case = unknown_supply()
+    case = Hospital()
+    case.event(prescription(assumed=("days_supply",)))
     id = case.asked()
     assert reason(case.doctor(id, "approve")) == Reason.DAYS_SUPPLY_MISSING
     assert reason(case.doctor(id, "approve", days_supply=7)) is None

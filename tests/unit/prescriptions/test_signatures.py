@@ -10,10 +10,12 @@ import pytest
 
 from libs.common.decision import Actor, Answer, Common, Decision, Input
 from services.prescriptions.domain.doctor import DoctorDecision, SignedDecision
-from services.prescriptions.domain.documents import Reason, SigningKey, Status
+from services.prescriptions.domain.documents import SigningKey
 from services.prescriptions.domain.form import PrescriptionForm, digest
 from services.prescriptions.domain.pharmacist import PharmacistReview, SignedReview
+from services.prescriptions.domain.reasons import Reason
 from services.prescriptions.domain.signatures import complete
+from services.prescriptions.domain.transitions import Status
 from services.prescriptions.handlers import DOCTOR_DECISION, PHARMACIST_REVIEW
 from tests.unit.prescriptions.given import (
     COLLEAGUE,
@@ -89,11 +91,13 @@ def test_without_a_signature_nothing_moves(actor: str) -> None:
     bare = input._replace(data=input.data.model_copy(update={"signed": None}))
     assert reason(case.send(bare)) == Reason.UNSIGNED
     assert case.refill(id) == before
-    # The way without the field at all is no way around it, either.
+    # The way without the fields at all is no way around it, either.
     model = DoctorDecision if actor == "doctor" else PharmacistReview
-    plain = model.model_validate(input.data.model_dump(exclude={"signed"}, exclude_none=True))
+    plain = model.model_validate(
+        input.data.model_dump(exclude={"signed", "checked"}, exclude_none=True)
+    )
     again = input._replace(id="again", data=plain)
-    assert reason(case.send(again)) == Reason.UNSIGNED
+    assert reason(case.send(again)) == Reason.UNCHECKED
     assert case.refill(id) == before
 
 
@@ -224,7 +228,7 @@ def test_what_was_approved_before_signatures_were_kept_goes_back_to_the_doctor()
 def test_declining_and_refusing_need_no_signature() -> None:
     case = hospital()
     id = case.asked()
-    data = SignedDecision(decision="decline", reason="visit_needed")
+    data = SignedDecision(decision="decline", reason="not_appropriate")
     input = case.command_input(DOCTOR_DECISION, data, actor=COLLEAGUE, subject=id)
     assert isinstance(case.send(input), Decision)
 

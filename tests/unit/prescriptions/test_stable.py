@@ -20,9 +20,11 @@ from libs.common.events import (
     StaffRole,
     VerificationStatus,
 )
-from services.prescriptions.domain.documents import Reason, Refill, Status
+from services.prescriptions.domain.documents import Refill
 from services.prescriptions.domain.facts import Verdict
 from services.prescriptions.domain.policy import RenewalPolicies
+from services.prescriptions.domain.reasons import Reason
+from services.prescriptions.domain.transitions import Status
 from tests.unit.prescriptions.given import (
     DAY,
     HOUR,
@@ -94,8 +96,88 @@ def test_the_day_of_the_prescription_is_the_hospitals() -> None:
 def test_a_condition_that_was_known_is_not_new_under_whichever_record_it_comes_again() -> None:
     again = condition(ISSUED + 2 * DAY, "c2")
     assert asked_after(condition(ISSUED - DAY), again) is None
-    changed = condition(ISSUED + 2 * DAY, clinical_status=ClinicalStatus.RELAPSE)
-    assert asked_after(condition(ISSUED - DAY), changed) is None
+
+
+BACK = [ClinicalStatus.RECURRENCE, ClinicalStatus.RELAPSE]
+
+
+@pytest.mark.parametrize("status", BACK)
+@pytest.mark.parametrize("record", ["c1", "c2"])
+@pytest.mark.parametrize(
+    ("at", "expected"), [(ISSUED + HOUR, None), (ISSUED + DAY, Reason.CONDITION_CHANGED)]
+)
+def test_what_is_told_to_have_come_back_is_new_also_if_the_medicine_is_for_it(
+    status: ClinicalStatus, record: str, at: datetime, expected: Reason | None
+) -> None:
+    back = condition(at, record, clinical_status=status)
+    assert asked_after(condition(ISSUED - 99 * DAY), back) == expected
+    case = Hospital()
+    case.event(prescription(diagnoses=("I50",)))
+    assert asked_after(condition(ISSUED - 99 * DAY), back, case=case) == expected
+
+
+def test_a_relapse_that_is_told_again_is_the_same_one() -> None:
+    relapse = {"clinical_status": ClinicalStatus.RELAPSE}
+    facts = [condition(at, **relapse) for at in (ISSUED - 2 * DAY, ISSUED + 2 * DAY)]
+    assert asked_after(*facts) is None
+    assert asked_after(*facts[::-1]) is None
+
+
+KNOWN = 366  # days, of the sample policy
+AT_HOME: dict[str, Any] = {"encounter_id": "e1"}
+AWAY: dict[str, Any] = {"encounter_id": "e2"}
+
+
+@pytest.mark.parametrize("record", ["c1", "c2"])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("days", "expected"), [(KNOWN, None), (KNOWN + 1, Reason.CONDITION_CHANGED)]
+)
+def test_a_diagnosis_of_long_ago_that_is_made_again_is_new(
+    record: str, reverse: bool, days: int, expected: Reason | None
+) -> None:
+    now = ISSUED + DAY
+    facts = [condition(now - days * DAY, **AT_HOME), condition(now, record, **AWAY)]
+    assert asked_after(*(facts[::-1] if reverse else facts)) == expected
+
+
+def test_a_record_that_is_changed_after_years_is_no_second_diagnosis() -> None:
+    long_ago = condition(NOW - 3000 * DAY, **AT_HOME)
+    assert asked_after(long_ago, condition(ISSUED + DAY, **AT_HOME)) is None
+    assert asked_after(condition(NOW - 3000 * DAY), condition(ISSUED + DAY)) is None
+
+
+@pytest.mark.parametrize("record", ["c1", "c2"])
+@pytest.mark.parametrize(
+    ("over", "expected"),
+    [(ISSUED - DAY, Reason.CONDITION_CHANGED), (ISSUED + 5 * DAY, None)],
+)
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_what_was_over_and_is_recorded_again_is_a_second_episode(
+    record: str, over: datetime, expected: Reason | None, order: tuple[int, ...]
+) -> None:
+    facts = [
+        condition(ISSUED - 9 * DAY),
+        condition(over, clinical_status=ClinicalStatus.RESOLVED),
+        condition(ISSUED + 3 * DAY, record),
+    ]
+    if record == "c1" and over > ISSUED:
+        return  # then its last form is that it is over
+    assert asked_after(*(facts[n] for n in order)) == expected
+
+
+@pytest.mark.parametrize("record", ["each its own", "one"])
+@pytest.mark.parametrize("diagnoses", [(), ("E78",)])
+def test_a_chronic_disease_that_is_recorded_at_every_visit_does_not_stand_against_a_renewal(
+    record: str, diagnoses: tuple[str, ...]
+) -> None:
+    case = Hospital()
+    case.event(prescription(diagnoses=diagnoses))
+    for n in range(24, -1, -1):
+        at = NOW - 28 * n * DAY
+        id = "c1" if record == "one" else f"c{n}"
+        case.event(condition(at, id, "E78", encounter_id=f"e{n}"), time=at)
+    assert reason(case.ask()) is None
 
 
 def test_what_the_medicine_is_for_is_not_new() -> None:
@@ -159,12 +241,13 @@ def test_what_stands_in_a_merged_record_counts() -> None:
     assert asked_after(*facts, case=case) == Reason.CONDITION_CHANGED
 
 
-def test_what_is_told_while_it_waits_closes_it_when_the_doctor_decides() -> None:
+def test_what_is_told_while_it_waits_stops_it_at_once_and_the_doctor_hears_why() -> None:
     case = hospital()
     id = case.asked()
     case.event(admitted(NOW - DAY))
+    assert case.refill(id).status is Status.SUSPENDED
     assert reason(case.doctor(id, "approve")) == Reason.CONDITION_CHANGED
-    assert case.refill(id).status is Status.REFUSED
+    assert case.refill(id).status is Status.SUSPENDED
     assert said(case.refill(id), "stable_condition", 1).figures["admissions"] == 1
 
 
@@ -205,13 +288,56 @@ def test_an_allergy_is_compared_by_its_class(facts: list[Event], verdict: Verdic
     assert said(refill, "allergy").verdict is verdict
 
 
-def test_an_allergy_that_is_recorded_while_it_waits_closes_it_at_the_pharmacists() -> None:
-    case = hospital()
-    id = case.asked()
-    case.doctor(id, "approve")
-    case.event(allergy("C08CA01", recorded_at=NOW))
-    assert reason(case.pharmacist(id, "pass")) == Reason.ALLERGY_RECORDED
-    assert case.refill(id).status is Status.REFUSED
+def renewing(code: str) -> Hospital:
+    case = Hospital()
+    case.event(prescription(code=code, ingredient=code))
+    case.event(visit(NOW - 30 * DAY))
+    return case
+
+
+@pytest.mark.parametrize(
+    ("code", "to", "verdict"),
+    [
+        ("C09DB01", "C08CA01", Verdict.REFUSED),  # amlodipine is in it
+        ("C09DB01", "C08", Verdict.REFUSED),
+        ("C09DB01", "C09DB", Verdict.REFUSED),
+        ("C09DB01", "C09CA01", Verdict.PASSED),  # not valsartan; the checks warn
+        ("C09DX01", "C09DB01", Verdict.REFUSED),  # both are in it
+        ("C08CA01", "C09DB01", Verdict.NOT_CHECKED),  # or it was the valsartan
+        ("C09AA02", "C09DB01", Verdict.PASSED),
+        ("C02LA51", "C02LA51", Verdict.REFUSED),
+        ("C02LA51", "J01CA04", Verdict.NOT_CHECKED),  # what it holds is not listed
+        ("C08CA01", "C02LA51", Verdict.NOT_CHECKED),
+    ],
+)
+def test_an_allergy_is_compared_with_what_a_combination_holds(
+    code: str, to: str, verdict: Verdict
+) -> None:
+    case = renewing(code)
+    answer = asked_after(allergy(to), case=case)
+    assert answer == (Reason.ALLERGY_RECORDED if verdict is Verdict.REFUSED else None)
+    [refill] = case.docs(Refill)
+    outcome = said(refill, "allergy")
+    named = {"not_compared": [to]} if verdict is Verdict.NOT_CHECKED else {}
+    assert (outcome.verdict, outcome.figures) == (verdict, named)
+
+
+def test_a_code_of_the_hospitals_own_is_compared_with_no_atc_class() -> None:
+    listed = file()
+    listed["rules"]["restricted_list"]["parameters"]["conditions"]["hypertension"]["atc"] += [
+        "H-4711"
+    ]
+    case = renewing("H-4711")
+    case.policy = RenewalPolicies([listed], SHANGHAI, eighteen)
+    assert asked_after(allergy("C08CA01"), case=case) is None
+    [refill] = case.docs(Refill)
+    for rule in ("allergy", "never_classes"):
+        assert said(refill, rule).verdict is Verdict.NOT_CHECKED
+    never = listed["rules"]["never_classes"]["parameters"]["classes"]
+    never["toxic"]["atc"] += ["H-4711"]
+    case = renewing("H-4711")
+    case.policy = RenewalPolicies([listed], SHANGHAI, eighteen)
+    assert reason(case.ask()) == Reason.NEVER_CLASS  # listed by the hospital, it is compared
 
 
 # -- the doctor ---------------------------------------------------------------------------

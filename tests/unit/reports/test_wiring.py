@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
-from libs.common import metrics
 from libs.common.cipher import sealed_fields
 from libs.common.decision import Common, Document, Input
 from libs.common.events import Event, Hold, ReportKind, ReportStatus
@@ -18,14 +17,17 @@ from libs.common.http.words import without_text
 from libs.common.mongo import CollectionSpec
 from services.reports.api.routes import TEXTS
 from services.reports.domain import alarm, telling
-from services.reports.domain.arrival import Reason
+from services.reports.domain.arrival import Reason, ReleaseReport
 from services.reports.domain.people import Patient
 from services.reports.domain.policy import ReportPolicies
+from services.reports.domain.reading import ViewReport
 from services.reports.domain.report import Report, ReportVersion, Why
+from services.reports.handlers import RELEASE, VIEW
 from services.reports.main import SPEC, count, load_policy
 from services.reports.settings import Settings
 from services.reports.store import COLLECTIONS
-from tests.unit.reports.given import NOW, content, hospital, patient
+from tests.support.counted import counted, since, stage
+from tests.unit.reports.given import DAY, DOCTOR, HOUR, NOW, PATIENT, content, hospital, patient
 
 
 def test_every_refusal_is_told_in_both_languages() -> None:
@@ -45,10 +47,6 @@ def test_reports_reads_the_topics_of_the_events_that_it_handles() -> None:
     assert handled == set(SPEC.topics)
 
 
-def _counted(metric: str, **labels: str) -> float:
-    return metrics.REGISTRY.get_sample_value(metric, labels) or 0.0
-
-
 def _count(event: Event) -> None:
     case = hospital()
     case.event(patient())
@@ -57,9 +55,36 @@ def _count(event: Event) -> None:
 
 
 def test_a_release_is_counted_by_kind() -> None:
-    before = _counted("reports_released_total", kind="imaging")
+    before = counted("reports_released_total", kind="imaging")
     _count(content(kind=ReportKind.IMAGING))
-    assert _counted("reports_released_total", kind="imaging") == before + 1
+    assert counted("reports_released_total", kind="imaging") == before + 1
+
+
+def test_it_is_measured_how_long_a_report_waited_and_until_somebody_read_it() -> None:
+    stages = ("released", "doctor", "viewed")
+    before = {s: stage("report", s) for s in stages}
+    case = hospital()
+    case.event(patient())
+
+    def told(input: Input) -> None:
+        count(input, case.send(input))
+
+    told(case.event_input(content(at=NOW - HOUR)))
+    told(case.event_input(content(report_id="r2", critical=True)))
+    case.advance(HOUR)
+    told(case.command_input(RELEASE, ReleaseReport(), actor=DOCTOR, subject="r2"))
+    case.advance(HOUR)
+    for id in ("r1", "r2", "r2"):
+        read = ViewReport(edition="1")
+        told(case.command_input(VIEW, read, actor=PATIENT, subject=id))
+    took = {s: since(before[s], stage("report", s)) for s in stages}
+    assert took == {"released": (1, 3600), "doctor": (1, 3600), "viewed": (2, 3 * 3600)}
+
+
+def test_a_record_of_the_past_says_nothing_of_how_long_a_report_waits() -> None:
+    before = stage("report", "released")
+    _count(content(at=NOW - 30 * DAY))
+    assert stage("report", "released") == before
 
 
 @pytest.mark.parametrize(
@@ -73,9 +98,9 @@ def test_a_release_is_counted_by_kind() -> None:
     ],
 )
 def test_what_is_kept_back_is_counted_by_reason(event: Event, reason: str) -> None:
-    before = _counted("reports_held_total", reason=reason)
+    before = counted("reports_held_total", reason=reason)
     _count(event)
-    assert _counted("reports_held_total", reason=reason) == before + 1
+    assert counted("reports_held_total", reason=reason) == before + 1
 
 
 # -- dated policies ---------------------------------------------------------------------

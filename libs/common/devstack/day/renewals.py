@@ -1,7 +1,8 @@
 """What must happen when medicines are renewed online?
 
 A doctor approves, a pharmacist passes, three times; the fourth is refused until the
-patient has been seen. For a child a guardian asks, and a pharmacist may send it back.
+patient has been seen. The medicine comes from a pharmacy that is chosen. For a child a
+guardian asks, and a pharmacist may send it back.
 """
 
 from __future__ import annotations
@@ -15,12 +16,20 @@ from libs.common.devstack.day.context import Day
 from libs.common.devstack.day.hearing import eventually, require
 from libs.common.devstack.day.records import ENALAPRIL, prescription, request, visit
 from libs.common.events import (
+    FulfilmentMethod,
+    FulfilmentStatus,
+    FulfilmentUpdated,
     PrescriptionIssued,
+    RefillCollected,
+    RefillDispensed,
     RefillDoctorDeclined,
     RefillEffective,
+    RefillFulfilmentChosen,
     RefillRefused,
 )
 
+#: Where the patient is when looking for a pharmacy: nobody's address.
+CENTRE = {"latitude": 30.004, "longitude": 120.579}
 PHARMACISTS = PHARMACIST.caller
 
 
@@ -63,6 +72,11 @@ class Renewals:
         ):
             await self._scanned(patient, id)
         async with self._day.step(
+            "the nearest pharmacy is chosen, makes the medicine ready, and it is collected",
+            "选择最近的药房，药房备药，患者取药",
+        ):
+            await self._fetched(patient, effective)
+        async with self._day.step(
             "the fourth renewal is refused in plain words", "第 4 次续方被拒，并说明原因"
         ):
             problem = await self._ask_in_vain(patient, self.adult)
@@ -98,25 +112,28 @@ class Renewals:
             require(problem["reason"] == "guardian_needed", problem["reason"])
             await self._ask_in_vain(self.adult.caller, self.child, expect=404)
         async with self._day.step(
-            "a guardian's request is returned by the pharmacist, approved again and passed",
-            "监护人申请，药师退回，原医生再次批准后通过",
+            "a guardian's request is returned by the pharmacist, approved with a change and passed",
+            "监护人申请，药师退回，原医生调整药量后批准，药师通过",
         ):
             id = await self._ask(guardian, self.child)
             await self._decide(doctor, id, "doctor-decision", decision="approve")
             await self._decide(
-                PHARMACISTS, id, "pharmacist-review", decision="return", reason="dose"
+                PHARMACISTS, id, "pharmacist-review", decision="return", reason="quantity"
             )
             await self._wire.told(guardian, "refill.returned")
-            await self._decide(doctor, id, "doctor-decision", decision="approve", comment="已核对")
+            less = {"value": 5, "unit": "片"}
+            await self._decide(doctor, id, "doctor-decision", decision="change", quantity=less)
+            await self._wire.told(guardian, "refill.changed")
             await self._decide(PHARMACISTS, id, "pharmacist-review", decision="pass")
-            await self._wire.hears(RefillEffective, refill_id=id)
+            effective = await self._wire.hears(RefillEffective, refill_id=id)
+            require(effective.days_supply == 5, "what is dispensed lasts five days")
             await self._wire.told(guardian, "refill.effective")
         async with self._day.step(
             "a doctor declines and the patient's side is told", "医生不同意续方，告知监护人"
         ):
             id = await self._ask(guardian, self.child)
             await self._decide(
-                doctor, id, "doctor-decision", decision="decline", reason="visit_needed"
+                doctor, id, "doctor-decision", decision="decline", reason="not_appropriate"
             )
             await self._wire.hears(RefillDoctorDeclined, refill_id=id)
             await self._wire.told(guardian, "refill.declined")
@@ -149,6 +166,44 @@ class Renewals:
                 {"document": document, "signatures": jws},
             )
             require(found["valid"] is valid, f"signatures of this text: {found['valid']}")
+
+    async def _fetched(self, who: Caller, renewal: RefillEffective) -> None:
+        """From the choice of a pharmacy until the medicine is in the patient's hands."""
+        found = await self._wire.post(
+            who, "prescriptions", "/v1/pharmacies/search", {"place": CENTRE}
+        )
+        nearest = found["items"][0]["id"]
+        path = f"/v1/refills/{renewal.refill_id}"
+        current = await self._wire.get(who, "prescriptions", path)
+        await self._wire.call(
+            who,
+            "PUT",
+            "prescriptions",
+            f"{path}/fulfilment",
+            body={"method": FulfilmentMethod.PICKUP, "pharmacy_id": nearest},
+            headers={"If-Match": f'"{current["version"]}"'},
+        )
+        chosen = await self._wire.hears(RefillFulfilmentChosen, refill_id=renewal.refill_id)
+        require(chosen.pharmacy_id == nearest, "the pharmacy that was chosen is told")
+        steps = (
+            (FulfilmentStatus.DISPENSED, RefillDispensed, "refill.dispensed"),
+            (FulfilmentStatus.COLLECTED, RefillCollected, "refill.collected"),
+        )
+        for status, fact, template in steps:
+            await self._wire.publish(
+                FulfilmentUpdated(
+                    fulfilment_id=f"disp-{renewal.refill_id}",
+                    prescription_id=renewal.new_prescription_id,
+                    patient_id=self.adult.id,
+                    pharmacy_id=nearest,
+                    status=status,
+                    occurred_at=self._day.now(),
+                )
+            )
+            await self._wire.hears(fact, refill_id=renewal.refill_id)
+            await self._wire.told(who, template)
+        seen = await self._wire.get(who, "prescriptions", path)
+        require(seen["status"] == "collected", seen["status"])
 
     async def _renewable(self, who: Caller, patient: Patient) -> dict[str, Any]:
         """What the person reads about the prescription, once it and the record are there."""
@@ -183,7 +238,7 @@ class Renewals:
         )
         return answer
 
-    async def _decide(self, who: Caller, id: str, verb: str, **body: str) -> None:
+    async def _decide(self, who: Caller, id: str, verb: str, **body: Any) -> None:
         """Find it on one's work list and decide on the version that was read there."""
         lists = f"/v1/work-lists/{who.roles[0]}"
 

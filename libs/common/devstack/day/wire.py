@@ -65,11 +65,14 @@ class Wire(Hearing):
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def to(cls, stack: Stack) -> AsyncIterator[Self]:
-        """Connected to all of ``stack``, hearing what is told from now on."""
+    async def to(
+        cls, stack: Stack, services: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Self]:
+        """Connected to all of ``stack``, hearing what is told from now on. ``services`` are the
+        base URLs of those that run elsewhere."""
         wire = cls(
             stack.bootstrap,
-            {name: stack.service_url(name) for name in SERVICES},
+            services or {name: stack.service_url(name) for name in SERVICES},
             f"http://127.0.0.1:{stack.ports.page}",
             stack.issuer(),
             mllp=stack.ports.mllp,

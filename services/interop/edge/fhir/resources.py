@@ -25,6 +25,7 @@ TOLD: Final = (
     "DiagnosticReport",
     "Observation",
     "MedicationRequest",
+    "MedicationDispense",
     "ServiceRequest",
     "Appointment",
     "Procedure",

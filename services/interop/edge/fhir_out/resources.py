@@ -375,7 +375,39 @@ def _renewed(event: e.RefillEffective) -> Resource:
         "subject": _to("Patient", event.patient_id),
         "authoredOn": _at(event.effective_at),
         "requester": _to("Practitioner", event.doctor_id),
-        "dispenseRequest": {"expectedSupplyDuration": {**days, "code": "d"}},
+        "dispenseRequest": _without_nothing(
+            {
+                "expectedSupplyDuration": {**days, "code": "d"},
+                "performer": _to("Organization", event.pharmacy_id),
+            }
+        ),
+        "priorPrescription": _to("MedicationRequest", event.prescription_id),
+    }
+
+
+def _chosen(event: e.RefillFulfilmentChosen) -> Resource:
+    """Which pharmacy is to dispense it; another one that hears this is not."""
+    return {
+        **_identified("MedicationRequest", event.new_prescription_id),
+        "status": "active",
+        "intent": "order",
+        "medicationCodeableConcept": _code(_ATC, event.ingredient_code),
+        "subject": _to("Patient", event.patient_id),
+        "dispenseRequest": {"performer": _to("Organization", event.pharmacy_id)},
+        "priorPrescription": _to("MedicationRequest", event.prescription_id),
+    }
+
+
+def _void(event: e.RefillSuspended | e.RefillLapsed) -> Resource:
+    """What was in effect must not be dispensed any more; before that a doctor looks again."""
+    if event.new_prescription_id is None:
+        return _renewal("on-hold")(event)
+    return {
+        **_identified("MedicationRequest", event.new_prescription_id),
+        "status": "stopped",
+        "intent": "order",
+        "medicationCodeableConcept": _code(_ATC, event.ingredient_code),
+        "subject": _to("Patient", event.patient_id),
         "priorPrescription": _to("MedicationRequest", event.prescription_id),
     }
 
@@ -480,10 +512,16 @@ TABLE: Final[Mapping[type[e.Event], Callable[[Any], Resource]]] = {
     e.PrescriptionIssued: _prescription,
     e.PrescriptionStopped: _stopped,
     e.RefillEffective: _renewed,
+    e.RefillFulfilmentChosen: _chosen,
+    e.RefillSuspended: _void,
+    e.RefillLapsed: _void,
     e.RefillRequested: _renewal("requested"),
     e.RefillRefused: _renewal("rejected"),
     e.RefillDoctorApproved: _renewal("accepted"),
+    e.RefillDoctorChanged: _renewal("accepted"),
+    e.RefillDoctorReplaced: _renewal("accepted"),
     e.RefillDoctorDeclined: _renewal("rejected"),
+    e.RefillVisitNeeded: _renewal("rejected"),
     e.RefillPharmacistPassed: _renewal("in-progress"),
     e.RefillPharmacistReturned: _renewal("on-hold"),
     e.RefillPharmacistRefused: _renewal("rejected"),

@@ -26,6 +26,7 @@ from libs.common.events import (
 )
 from services.interop.edge.fhir.mapping import (
     clinical,
+    dispenses,
     encounters,
     exams,
     medications,
@@ -52,6 +53,7 @@ MAPPED: Final[Mapping[str, Callable[[Reading, Resource], Iterator[Event]]]] = {
     "DiagnosticReport": reports.report,
     "Observation": _kept,
     "MedicationRequest": medications.prescription,
+    "MedicationDispense": dispenses.dispense,
     "Procedure": clinical.procedure,
     "Condition": clinical.condition,
     "AllergyIntolerance": clinical.allergy,
@@ -96,6 +98,7 @@ _ONE_PATIENTS: Final = frozenset(
     {
         "Encounter",
         "MedicationRequest",
+        "MedicationDispense",
         "ServiceRequest",
         "Procedure",
         "Condition",

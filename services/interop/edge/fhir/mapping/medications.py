@@ -7,6 +7,7 @@ it is on no list of renewals, and the note says why.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from math import ceil
 from typing import Any, Final, Literal
 
@@ -19,7 +20,7 @@ from libs.common.events import (
     Quantity,
 )
 from services.interop.edge import naming
-from services.interop.edge.fhir.mapping import clinical, visits
+from services.interop.edge.fhir.mapping import clinical, renewing, visits
 from services.interop.edge.fhir.mapping.reading import Reading, words_of
 from services.interop.edge.fhir.references import Resource
 from services.interop.edge.fhir.refused import Issue, Refused
@@ -28,7 +29,7 @@ from services.interop.edge.profile import OnUnknown
 #: MedicationRequest.status -> whether it was issued, and whether it is stopped.
 STATUSES: Final[dict[str, tuple[bool, bool]]] = {
     "active": (True, False),
-    "on-hold": (False, False),
+    "on-hold": (True, True),  # the patient must not take it; resumed, it is prescribed anew
     "completed": (True, False),
     "stopped": (True, True),
     "cancelled": (False, True),
@@ -36,6 +37,10 @@ STATUSES: Final[dict[str, tuple[bool, bool]]] = {
     "draft": (False, False),
     "unknown": (False, False),
 }
+#: What has ended for good; what is on hold may still.
+_ENDED: Final = frozenset({"stopped", "cancelled", "entered-in-error"})
+#: Why the event says that it was stopped.
+_REASONS: Final = {"on-hold": "on_hold"}
 #: intent of what is ordered; others propose or plan it.
 ORDERS: Final = frozenset(
     {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
@@ -73,11 +78,21 @@ def prescription(reading: Reading, resource: Resource) -> Iterator[Event]:
     if why := _no_prescription(reading, resource):
         reading.note("not_used", resource.place, why)
         return
-    if issued and not (stopped and _was_issued(resource)):
+    was = _status_before(resource)
+    was_issued, was_stopped = STATUSES.get(was, (False, False))
+    if issued and not (stopped and was_issued):
         yield _issued(reading, resource, id, patient_id)
-    if stopped:
-        at = reading.recorded(resource)  # who stopped it, R4 does not say
-        yield PrescriptionStopped(prescription_id=id, patient_id=patient_id, stopped_at=at)
+    if was_stopped and not stopped:
+        text = f"was {was}, and stays stopped: what is to be taken again is prescribed anew"
+        reading.note("stop_stands", resource.at("status"), text)
+    is_told = was in (*_ENDED, model.status) and was_stopped and _was_told(reading, resource, id)
+    if stopped and not is_told:
+        yield PrescriptionStopped(
+            prescription_id=id,
+            patient_id=patient_id,
+            stopped_at=_stopped_at(reading, resource, was),
+            reason=_REASONS.get(model.status),
+        )
 
 
 def _no_prescription(reading: Reading, resource: Resource) -> str:
@@ -92,10 +107,30 @@ def _no_prescription(reading: Reading, resource: Resource) -> str:
     return "" if any(STATUSES[model.status]) else f"{model.status}: no event"
 
 
-def _was_issued(resource: Resource) -> bool:
-    """Whether an earlier version of it has told so."""
+def _status_before(resource: Resource) -> str:
+    """The status of the version before; empty if there is none."""
     earlier = resource.earlier()
-    return earlier is not None and STATUSES.get(earlier.raw.get("status", ""), (False,))[0]
+    return "" if earlier is None else str(earlier.raw.get("status"))
+
+
+def _was_told(reading: Reading, resource: Resource, id: str) -> bool:
+    """Whether the version before told something, and of the same prescription."""
+    earlier, rule = resource.earlier(), reading.profile.fhir.prescription
+    told = resource.before is not None and bool(resource.before.told)
+    return told and earlier is not None and reading.id_of(earlier, rule) == id
+
+
+def _stopped_at(reading: Reading, resource: Resource, was: str) -> datetime:
+    """Since when it is stopped: R4 has no place for it, so when its sender recorded that.
+
+    What was never told as in force, and has no such time of its own, belongs to a past that is
+    told as a whole: it counts as stopped when it was written. Told as stopped now it would be a
+    change of today's treatment, for which the patient's other medicines are not renewed.
+    """
+    was_in_force, meta = was and was not in _ENDED, resource.raw.get("meta")
+    if was_in_force or (isinstance(meta, dict) and meta.get("lastUpdated")):
+        return reading.recorded(resource)
+    return reading.moment(resource, [("authoredOn", resource.model.authoredOn)])
 
 
 def _issued(reading: Reading, resource: Resource, id: str, patient_id: str) -> PrescriptionIssued:
@@ -112,19 +147,23 @@ def _issued(reading: Reading, resource: Resource, id: str, patient_id: str) -> P
             reading.same_patient(condition, patient_id, place)
             found.append(clinical.icd10(reading, condition.model.code, place))
     codes = tuple(dict.fromkeys(f[0] for f in found if f is not None))
+    dosage = _dosage(reading, resource)
     quantity, days = _quantity(reading, resource), _days_supply(resource)
     return PrescriptionIssued(
         prescription_id=id,
         patient_id=patient_id,
         medication=_medication(reading, resource),
-        dosage=_dosage(reading, resource),
+        dosage=dosage or _usual_dosage(reading, resource),
         quantity=quantity or _usual(reading, resource),
         days_supply=days or _usual_days(reading, resource),
         assumed=_assumed(quantity, days),
+        dosage_assumed=dosage is None,
         prescriber_id=_prescriber(reading, resource),
         department=_department(reading, resource, stay),
         diagnoses=codes[:_MOST_DIAGNOSES],
         issued_at=reading.moment(resource, [("authoredOn", model.authoredOn)]),
+        based_on=renewing.replaced_by(reading, resource, patient_id),
+        refill_id=renewing.renewal_of(reading, resource, patient_id),
     )
 
 
@@ -165,16 +204,18 @@ def _medication(reading: Reading, resource: Resource) -> Medication:
 # -- how to take it, how much, for how long ----------------------------------------------
 
 
-def _dosage(reading: Reading, resource: Resource) -> str:
-    """The instructions in words; else amount and frequency; else the profile's default."""
+def _dosage(reading: Reading, resource: Resource) -> str | None:
+    """The instructions in words; else amount and frequency; ``None`` if there are none."""
     instructions = resource.model.dosageInstruction or ()
     told = [t for one in instructions if (t := _instruction(reading, one))]
-    if told:
-        whole = "；".join(told)
-        if len(whole) > 8000:
-            place = resource.at("dosageInstruction")
-            raise Refused(place, Issue.TOO_LONG, "more than 8000 characters")
-        return whole
+    whole = "；".join(told)
+    if len(whole) > 8000:
+        place = resource.at("dosageInstruction")
+        raise Refused(place, Issue.TOO_LONG, "more than 8000 characters")
+    return whole or None
+
+
+def _usual_dosage(reading: Reading, resource: Resource) -> str:
     default = reading.profile.defaults.dosage
     place = resource.at("dosageInstruction")
     if default is None:

@@ -11,11 +11,11 @@ from typing import Final
 
 from libs.common.events import (
     Department,
-    Event,
     Medication,
     PrescriptionIssued,
     PrescriptionStopped,
 )
+from services.interop.edge import naming
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping import supply
 from services.interop.edge.hl7.mapping.asked import the_patient
@@ -37,41 +37,73 @@ from services.interop.edge.profile import OnUnknown, OrderControl
 _MOST_DIAGNOSES: Final = 16
 #: ORC-1 of an order that is no longer what it was. What it was, the message does not say.
 _CHANGED: Final = "XO"
+_ENDED: Final = frozenset({OrderControl.STOPPED, OrderControl.ON_HOLD})
+_NOTHING_NEW: Final = frozenset(
+    {OrderControl.UNUSED, OrderControl.RELEASED, OrderControl.BY_STATUS}
+)
 
 
 def prescribed(reading: Reading) -> Mapped:
     pid = the_patient(reading)
     patient_id = reading.patient_id(pid)
     groups = reading.message.need_groups("ORC")
-    ids, found = Distinct(), dict.fromkeys(d.code for d in diagnoses(reading))
-    codes = tuple(found)[:_MOST_DIAGNOSES]
-    events = [e for group in groups for e in _order(reading, group, patient_id, ids, codes)]
-    return Mapped(tuple(events), patient_id)
+    gone, going_on = Distinct(), Distinct()
+    codes = tuple(dict.fromkeys(d.code for d in diagnoses(reading)))[:_MOST_DIAGNOSES]
+    events: list[PrescriptionIssued | PrescriptionStopped] = []
+    for group in groups:
+        meant = _meant(reading, group.head)
+        ids = gone if meant is OrderControl.STOPPED else going_on
+        events += _order(reading, group, meant, patient_id, ids, codes)
+    # What is replaced under the same number (RP, then RO) goes on as another one.
+    on = {e.prescription_id for e in events if isinstance(e, PrescriptionIssued)}
+    told = (e for e in events if isinstance(e, PrescriptionIssued) or e.prescription_id not in on)
+    return Mapped(tuple(told), patient_id)
+
+
+def _meant(reading: Reading, orc: Segment) -> OrderControl:
+    tables, unused = reading.profile.tables, OrderControl.UNUSED
+    control, status = orc.need(1), orc.text(5)
+    found = reading.meaning(tables.order_control, control, (orc, 1), unused, "order control")
+    by_status = tables.prescription_status
+    if found is OrderControl.BY_STATUS:
+        found = unused
+        if status is not None:
+            found = reading.meaning(by_status, status, (orc, 5), unused, "order status")
+    elif found is OrderControl.ISSUED and by_status.codes.get(status or "") in _ENDED:
+        found = by_status.codes[status or ""]  # changed, and by that on hold
+    if found is unused:
+        reading.note("not_used", orc, 1, f"{control[:8]} gives no event")
+    elif found is OrderControl.RELEASED:
+        text = "it was on hold, and stays stopped: what is to be taken again is prescribed anew"
+        reading.note("stop_stands", orc, 1, text)
+    return found
 
 
 def _order(
-    reading: Reading, group: Group, patient_id: str, ids: Distinct, codes: tuple[str, ...]
-) -> Iterator[Event]:
-    orc = group.head
-    control = orc.need(1)
-    table = reading.profile.tables.order_control
-    meant = reading.meaning(table, control, (orc, 1), OrderControl.UNUSED, "order control")
-    if meant is OrderControl.UNUSED:
-        reading.note("not_used", orc, 1, f"{control[:8]} gives no event")
+    reading: Reading,
+    group: Group,
+    meant: OrderControl,
+    patient_id: str,
+    ids: Distinct,
+    codes: tuple[str, ...],
+) -> Iterator[PrescriptionIssued | PrescriptionStopped]:
+    if meant in _NOTHING_NEW:
         return
+    orc = group.head
     id = _prescription_id(reading, group, ids)
     at = reading.moment(((orc, 9), (orc, 15), (reading.message.header, 7)))
-    if meant is OrderControl.STOPPED:
+    if meant is not OrderControl.ISSUED:
         by = orc.text(12)
         yield PrescriptionStopped(
             prescription_id=id,
             patient_id=patient_id,
             stopped_at=at,
             stopped_by=as_id(by, orc, 12) if by else None,
+            reason="on_hold" if meant is OrderControl.ON_HOLD else None,
         )
         return
     rxe = group.need("RXE")
-    if control.upper() == _CHANGED and not reading.profile.prescriptions.number_is_enough:
+    if orc.need(1).upper() == _CHANGED and not reading.profile.prescriptions.number_is_enough:
         text = "if the drug is another one now, the prescription of the former stands"
         reading.note("order_changed", orc, 1, text)
     quantity = supply.quantity(reading, rxe)
@@ -88,7 +120,21 @@ def _order(
         department=_department(reading, orc),
         diagnoses=codes,
         issued_at=at,
+        refill_id=_renewal(reading, group),
     )
+
+
+def _renewal(reading: Reading, group: Group) -> str | None:
+    """Our number of the renewal that the order is a copy of, where the profile says."""
+    for place in reading.profile.prescriptions.renewal_in:
+        name, _, number = place.partition("-")
+        segment = group.head if name == "ORC" else group.need(name)
+        # ORC-8 has the placer's number of the parent and the filler's.
+        for component in (1, 2):
+            found = naming.as_ours(segment.text(int(number), component) or "")
+            if found is not None:
+                return found
+    return None
 
 
 def _prescription_id(reading: Reading, group: Group, ids: Distinct) -> str:

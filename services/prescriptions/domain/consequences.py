@@ -1,0 +1,292 @@
+"""What follows for a patient's renewals from what the hospital told?
+
+Looked at are those that are open, and those in effect that the patient does not have yet: of
+which nothing was dispensed, or what was lies ready or is on its way. What
+the rules now say decides, and not which event came: so facts may come late, twice and in
+any order. After a death or a stop nothing is left to decide, and an open request is closed.
+After a diagnosis, an admission or an allergy a doctor looks again. What is in effect is
+withheld either way, since nobody would look again before it is handed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from libs.common.decision import (
+    Answer,
+    Decision,
+    Document,
+    Emit,
+    Env,
+    Input,
+    Need,
+    State,
+    Timer,
+    by_id,
+)
+from libs.common.events.base import Id
+from services.prescriptions.domain.accounts import all_accounts
+from services.prescriptions.domain.chart import Chart, gather, needs_records
+from services.prescriptions.domain.documents import (
+    PatientCare,
+    Prescription,
+    Refill,
+    RenewalAccount,
+)
+from services.prescriptions.domain.facts import Outcome, Verdict
+from services.prescriptions.domain.persons import ids_of, needs_patient, patient
+from services.prescriptions.domain.policy import RenewalPolicy
+from services.prescriptions.domain.reasons import Reason
+from services.prescriptions.domain.rules import TOLD, evaluate, looked_at_again, refusal
+from services.prescriptions.domain.steps import Over, closed, overdue, possible, suspended, timers
+from services.prescriptions.domain.transitions import STAGE, Action, Status
+
+LOOK_AGAIN = "patient.look_again"
+#: In effect, and nobody has it at home: what is back in stock may be dispensed again.
+_NOT_THEIRS_YET = frozenset({Status.EFFECTIVE, Status.DISPENSED, Status.RETURNED_TO_STOCK})
+
+
+class LookAgain(BaseModel):
+    """What was told of this patient for later has come."""
+
+    model_config = ConfigDict(frozen=True)
+
+    patient_id: Id
+
+
+@dataclass(slots=True)
+class Consequences:
+    """What a decision adds to what it writes of the fact itself."""
+
+    changes: list[Document] = field(default_factory=list)
+    events: list[Emit] = field(default_factory=list)
+    timers: list[Timer] = field(default_factory=list)
+
+
+def added(decision: Decision, follows: Consequences) -> Decision:
+    """``decision`` with what follows from it; of one document the later form holds."""
+    changes = {(type(d), d.id): d for d in (*decision.changes, *follows.changes)}
+    return replace(
+        decision,
+        changes=tuple(changes.values()),
+        events=(*decision.events, *follows.events),
+        timers=(*decision.timers, *follows.timers),
+    )
+
+
+#: What stands against a renewal, and what the rules said.
+Judged = tuple[Reason | None, tuple[Outcome, ...]]
+
+
+def needs_consequences(state: State, hospital: str, patient_id: str) -> Iterator[Need]:
+    """All of a patient's accounts, what may still be stopped in them, and if there is any
+    what the rules look at."""
+    yield from needs_patient(state, patient_id)
+    yield from needs_stoppable(state, ids_of(patient(state, hospital, patient_id)))
+
+
+def needs_stoppable(state: State, ids: frozenset[str]) -> Iterator[Need]:
+    found = False
+    for id in sorted(ids):
+        yield Need(RenewalAccount, "patient_id", id)
+        for account in state.where(RenewalAccount, "patient_id", id):
+            yield from by_id(Refill, *account.open, *account.undispensed)
+            found = found or bool(account.open or account.undispensed)
+    if found:
+        yield from needs_records(ids)
+
+
+def consequences(
+    state: State,
+    care: PatientCare,
+    env: Env,
+    *told: Document,
+    accounts: Sequence[RenewalAccount] | None = None,
+) -> Consequences:
+    """What the rules, with what was just ``told``, say of the patient's renewals now."""
+    policy: RenewalPolicy = env.policy.at(env.now)
+    if accounts is None:
+        accounts = all_accounts(state, care)
+    if not any(a.open or a.undispensed for a in accounts):
+        return Consequences()
+    chart = Chart.of(state, care)
+    for document in told:
+        chart = chart.but(document)
+
+    def judge(refill: Refill, account: RenewalAccount) -> Judged:
+        outcomes = _judged(refill, care, account, chart, env.now, policy)
+        return refusal(outcomes, policy) or unseen(refill, outcomes), outcomes
+
+    return _followed(state, accounts, env, policy, judge)
+
+
+def corrected(state: State, care: PatientCare, env: Env, prescription_id: str) -> Consequences:
+    """What follows for the renewals of a prescription that never was the patient's."""
+    reason = Reason.PRESCRIPTION_STOPPED
+
+    def judge(refill: Refill, _account: RenewalAccount) -> Judged:
+        return (reason if refill.prescription_id == prescription_id else None), ()
+
+    policy: RenewalPolicy = env.policy.at(env.now)
+    return _followed(state, all_accounts(state, care), env, policy, judge)
+
+
+def _followed(
+    state: State,
+    accounts: Sequence[RenewalAccount],
+    env: Env,
+    policy: RenewalPolicy,
+    judge: Callable[[Refill, RenewalAccount], Judged],
+) -> Consequences:
+    """What is written of each renewal against which ``judge`` has something."""
+    follows = Consequences()
+    for account in accounts:
+        changed = account
+        for refill_id in (*account.open, *account.undispensed):
+            refill = state.get(Refill, refill_id)
+            if refill is None or not _may_be_stopped(refill, env.now):
+                continue
+            reason, outcomes = judge(refill, account)
+            over = reason and stopped(refill, changed, reason, env, policy, outcomes)
+            if over:
+                refill, changed, events = over
+                follows.changes.append(refill)
+                follows.events += events
+                follows.timers += timers(refill, env.now, policy)
+        if changed is not account:
+            follows.changes.append(changed)
+    return follows
+
+
+def outdated(
+    state: State, account: RenewalAccount, env: Env, policy: RenewalPolicy
+) -> tuple[RenewalAccount, list[Document], list[Emit]]:
+    """A renewal takes effect that changes the dosing: of those before it that the patient does not
+    have yet nothing is handed out any more, or the patient would have both."""
+    changes: list[Document] = []
+    events: list[Emit] = []
+    for refill_id in account.undispensed:
+        refill = state.get(Refill, refill_id)
+        if refill is not None and _may_be_withheld(refill, env.now):
+            reason = Reason.PRESCRIPTION_REPLACED
+            over, account, facts = suspended(refill, account, reason, env, policy)
+            changes.append(over)
+            events += facts
+    return account, changes, events
+
+
+def _may_be_stopped(refill: Refill, now: datetime) -> bool:
+    return refill.status in STAGE or _may_be_withheld(refill, now)
+
+
+def _may_be_withheld(refill: Refill, now: datetime) -> bool:
+    return refill.status in _NOT_THEIRS_YET and not overdue(refill, now)
+
+
+def _judged(
+    refill: Refill,
+    care: PatientCare,
+    account: RenewalAccount,
+    chart: Chart,
+    now: datetime,
+    policy: RenewalPolicy,
+) -> tuple[Outcome, ...]:
+    """What the rules say of it. A stop of the renewal's own prescription is one of it, too,
+    whichever id the hospital has given it."""
+    names = {refill.prescription_id, refill.new_prescription_id}
+    known = next((p for p in chart.prescriptions if p.id == refill.prescription_id), None)
+    stops = [
+        p.stopped_at
+        for p in chart.prescriptions
+        if p.stopped_at
+        and (p.id in names or (p.order is not None and p.order.refill_id == refill.id))
+    ]
+    facts = gather(
+        Prescription(
+            id=refill.prescription_id,
+            hospital=refill.hospital,
+            patient_id=refill.patient_id,
+            order=known.order if known is not None else None,
+            stopped_at=min(stops, default=None),
+        ),
+        refill.order,
+        care,
+        account,
+        chart,
+        now=now,
+        policy=policy,
+        oneself=False,
+        renewal=refill,
+    )
+    return evaluate(facts, policy, now, TOLD)
+
+
+def unseen(refill: Refill, outcomes: Sequence[Outcome]) -> Reason | None:
+    """Whether an allergy is told in words that was not there, or not in these, when ``refill``
+    was last judged.
+
+    Rules can't compare it with the medicine, so it is no refusal; but a pharmacist would ask.
+    """
+    known = (o for step in reversed(refill.history) for o in step.outcomes if o.rule == "allergy")
+    seen = next((_in_words(o) for o in known), frozenset())
+    now = [o for o in outcomes if o.rule == "allergy" and o.verdict is Verdict.NOT_CHECKED]
+    new = any(_is_new(told, seen) for o in now for told in _in_words(o))
+    return Reason.ALLERGY_TO_COMPARE if new else None
+
+
+def _is_new(told: str, seen: frozenset[str]) -> bool:
+    """``seen`` may name a record alone, as it was kept before."""
+    return seen.isdisjoint({told, told.rpartition("@")[0]})
+
+
+def _in_words(outcome: Outcome) -> frozenset[str]:
+    """With those to a combination that can't be compared either."""
+    figures = outcome.figures
+    return frozenset((*figures.get("in_words", ()), *figures.get("not_compared", ())))
+
+
+def stopped(
+    refill: Refill,
+    account: RenewalAccount,
+    reason: Reason,
+    env: Env,
+    policy: RenewalPolicy,
+    outcomes: tuple[Outcome, ...],
+) -> Over | None:
+    """``refill`` for which ``reason`` now stands; None if a doctor is to look at it already."""
+    if not looked_at_again(reason, policy) and possible(refill, Action.CLOSE):
+        return closed(refill, account, reason, env, policy, outcomes)
+    if possible(refill, Action.SUSPEND):
+        return suspended(refill, account, reason, env, policy, outcomes)
+    return None
+
+
+def look_again(patient_id: str, at: datetime) -> Timer:
+    """Look again ``at`` a later moment, when what was told begins to count."""
+    return Timer(
+        id=f"{LOOK_AGAIN}|{patient_id}",
+        due=at,
+        type=LOOK_AGAIN,
+        subject=patient_id,
+        data={"patient_id": patient_id},
+    )
+
+
+def needs_look(input: Input, state: State) -> Iterator[Need]:
+    return needs_consequences(state, input.hospital, input.data.patient_id)
+
+
+def decide_look(input: Input, state: State, env: Env) -> Answer:
+    care = patient(state, input.hospital, input.data.patient_id)
+    # The timer may be a moment ahead of our clock; what it was set for has come.
+    follows = consequences(state, care, Env(max(env.now, input.time), env.policy, env.secret))
+    return Decision(
+        changes=follows.changes,
+        events=follows.events,
+        timers=follows.timers,
+        note="looked_again" if follows.changes else "nothing_follows",
+    )
