@@ -60,7 +60,7 @@ CONSUMER: Final[Mapping[str, Any]] = {
     "auto_offset_reset": "earliest",
     "session_timeout_ms": 15_000,
     "heartbeat_interval_ms": 3_000,
-    "rebalance_timeout_ms": 60_000,
+    "rebalance_timeout_ms": 30_000,
     "max_poll_interval_ms": 120_000,
     "max_partition_fetch_bytes": 4 * 1024 * 1024,
     "fetch_max_wait_ms": 250,
@@ -124,22 +124,34 @@ R = TypeVar("R", bound=Outgoing)
 cached_partition = lru_cache(maxsize=65_536)(partition_for)
 
 
+def end_if_cancelled() -> None:
+    """To be asked in every loop that uses these clients and is waited for when it is cancelled.
+
+    The library waits by ``asyncio.wait_for``, which below Python 3.12 forgets a cancellation that
+    comes in the moment of the answer (python/cpython#86296): the loop would go on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def _ended(stopping: Awaitable[object], seconds: float) -> bool:
     """Whether a client has come to its end well and in time.
 
     aiokafka awaits tasks that it has cancelled itself, and their CancelledError comes out
-    although nobody has cancelled us (aio-libs/aiokafka#647). Only ours is passed on.
+    although nobody has cancelled us (aio-libs/aiokafka#647). So it is a task of its own.
     """
+    task = asyncio.ensure_future(stopping)
     try:
-        await asyncio.wait_for(stopping, seconds)
-    except (KafkaError, OSError, TimeoutError):
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        task.cancel()  # and not waited for: it may hold on to what it waits for
+    if not task.done() or task.cancelled():
         return False
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        return False
-    return True
+    error = task.exception()
+    if error is not None and not isinstance(error, KafkaError | OSError):
+        raise error
+    return error is None
 
 
 def _cancel_tasks(*parts: object) -> None:
@@ -162,7 +174,8 @@ class Producer:
 
     async def start(self) -> None:
         try:
-            await asyncio.wait_for(self._client.start(), ACK_TIMEOUT)
+            async with asyncio.timeout(ACK_TIMEOUT):
+                await self._client.start()
         except (KafkaError, OSError, TimeoutError) as error:
             await self.abandon()
             raise BusError(type(error).__name__) from error
@@ -211,7 +224,8 @@ class Producer:
 
     async def stop(self) -> None:
         try:
-            await asyncio.wait_for(self._client.stop(), 5)
+            async with asyncio.timeout(5):
+                await self._client.stop()
         except (KafkaError, OSError, TimeoutError) as error:
             raise BusError(type(error).__name__) from error
 
@@ -273,7 +287,8 @@ class ConsumerClient:
     async def start(self) -> None:
         try:
             self._client.subscribe(list(self._topics), listener=self._listener)
-            await asyncio.wait_for(self._client.start(), 60)
+            async with asyncio.timeout(60):
+                await self._client.start()
         except (KafkaError, OSError, TimeoutError) as error:
             await self.stop()
             raise BusError(type(error).__name__) from error
@@ -387,7 +402,8 @@ class TopicSpec:
 async def _admin(broker: Broker | str) -> AsyncIterator[Any]:
     client = AIOKafkaAdminClient(**reach(broker))
     try:
-        await asyncio.wait_for(client.start(), 10)
+        async with asyncio.timeout(10):
+            await client.start()
         yield client
     except (KafkaError, OSError, TimeoutError) as error:
         raise BusError(type(error).__name__) from error
@@ -399,7 +415,8 @@ async def topics_missing(broker: Broker | str, names: Iterable[str]) -> list[str
     """Those of ``names`` that the broker does not have, or does not show to us. Whoever
     subscribes to one of them reads nothing of the others either."""
     async with _admin(broker) as admin:
-        there = await asyncio.wait_for(admin.list_topics(), 10)
+        async with asyncio.timeout(10):
+            there = await admin.list_topics()
     return sorted(set(names) - set(there))
 
 

@@ -20,7 +20,7 @@ from typing import TypeVar
 import structlog
 
 from libs.common import exemplars, metrics
-from libs.common.bus import BusError, ConsumerClient, Record, Unreadable
+from libs.common.bus import BusError, ConsumerClient, Record, Unreadable, end_if_cancelled
 from libs.common.clock import Ports
 from libs.common.cloudevents import AHEAD, Reason, Undecodable, UnknownType, decode
 from libs.common.dead_letters import DeadLetter, DeadLetters
@@ -40,7 +40,7 @@ BATCH_RECORDS = 500
 BATCH_BYTES = 4 * 1024 * 1024
 #: Seconds that a rebalance waits for the batch in flight.
 DRAIN = 20.0
-#: Seconds between a stopped consumer's probes, and between the watchdog's looks.
+#: Seconds after a stopped consumer's reject, and between the watchdog's looks.
 PROBE = 30.0
 WATCH = 5.0
 #: Milliseconds in Kafka after which an event is handled late; an objective counts these.
@@ -48,7 +48,7 @@ LATE_MS = 60_000
 #: Seconds without any record, while records are waiting, before the consumer is built anew.
 STUCK = 30.0
 #: The same while it is unknown whether any wait; longer than a rebalance may take.
-LOST = 90.0
+LOST = 45.0
 
 
 class _Lost(Exception):
@@ -119,7 +119,8 @@ class Consumer:
         self._rebalances += 1
         metrics.CONSUMER_REBALANCES.inc()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), DRAIN)
+            async with asyncio.timeout(DRAIN):
+                await self._idle.wait()
 
     async def _consume(self, client: ConsumerClient) -> None:
         self._last_record = self._ports.clock.monotonic()
@@ -138,39 +139,41 @@ class Consumer:
 
     async def _read(self, client: ConsumerClient) -> None:
         while not self._stopping.is_set():
+            end_if_cancelled()
             if self.stopped or self._flood.flooded():
                 await self._probe(client)
             else:
                 await self._poll(client, self._batch_records)
 
-    async def _poll(self, client: ConsumerClient, most: int, timeout: float = 0.5) -> bool:
-        """One poll, settled whole; whether a rule has decided any of it."""
+    async def _poll(self, client: ConsumerClient, most: int, timeout: float = 0.5) -> set[Fate]:
+        """One poll, settled whole; what became of it."""
         records = await client.poll(max_records=most, timeout=timeout)
+        fates = set[Fate]()
         if not records or self._stopping.is_set():
-            return False
+            return fates
         self._last_record = self._ports.clock.monotonic()
         self._idle.clear()
         try:
-            decided = False
             for chunk in _bounded(records):
-                decided |= await self._settle(client, chunk)
+                fates |= await self._settle(client, chunk)
                 if self._stopping.is_set():
                     break
             self._failures = 0
-            return decided
         except _Lost:
             log.info("batch_dropped", group=self._group, records=len(records))
-            return False
         finally:
             self._idle.set()
+        return fates
 
-    async def _settle(self, client: ConsumerClient, records: Sequence[Record]) -> bool:
+    async def _settle(self, client: ConsumerClient, records: Sequence[Record]) -> set[Fate]:
         """Decide, save, set aside, commit. Raises ``_Lost`` if a rebalance took it away."""
         started = self._ports.clock.monotonic()
         inputs, by_input, letters, malformed = self._decode(records)
-        own_faults, decided = 0, False
+        fates = {Fate.REJECTED} if letters else set[Fate]()
+        own_faults = 0
         if inputs:
             outcomes = await self._retried(client, lambda: self._engine.run(inputs))
+            fates |= {outcome.fate for outcome in outcomes}
             for record, input, outcome in zip(by_input, inputs, outcomes, strict=True):
                 if outcome.fate is Fate.REJECTED:
                     letters.append(DeadLetter(record, outcome.note, outcome.error))
@@ -180,7 +183,6 @@ class Consumer:
                         malformed[input.source] = malformed.get(input.source, 0) + 1
                     else:
                         own_faults += 1
-                decided |= outcome.fate in (Fate.DONE, Fate.REFUSED)
             counted = Counter(
                 (record.topic, input.type, outcome.fate)
                 for record, input, outcome in zip(by_input, inputs, outcomes, strict=True)
@@ -207,7 +209,7 @@ class Consumer:
         )
         for source in self._flood.noisy():
             log.error("source_rejected_often", group=self._group, source=source)
-        return decided
+        return fates
 
     def _decode(
         self, records: Sequence[Record]
@@ -285,20 +287,31 @@ class Consumer:
         self._probing.set()
 
     async def _probe(self, client: ConsumerClient) -> None:
-        """Stopped by a flood of rejects: one record at a time, until one is handled."""
+        """Stopped by a flood of rejects: one record at a time, until one is handled.
+
+        After a reject it waits; a duplicate, or what nobody here wants, tells nothing of the
+        cause and is passed at once.
+        """
         if not self.stopped:
             self.stopped = True
             metrics.CONSUMER_STOPPED.set(1)
             sources = sorted(self._flood.sources())
             log.error("consumer_stopped", group=self._group, sources=sources)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._probing.wait(), PROBE)
-        self._probing.clear()
-        if await self._poll(client, 1):
+            await self._between_probes()
+        fates = await self._poll(client, 1)
+        if Fate.REJECTED in fates:
+            await self._between_probes()
+        elif fates & {Fate.DONE, Fate.REFUSED}:
             self._flood.reset()
             self.stopped = False
             metrics.CONSUMER_STOPPED.set(0)
             log.warning("consumer_resumed", group=self._group)
+
+    async def _between_probes(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROBE):
+                await self._probing.wait()
+        self._probing.clear()
 
     async def _watch(self, client: ConsumerClient) -> None:
         """A consumer can hang after a broker's restart without any error; notice by the lag.
@@ -309,10 +322,13 @@ class Consumer:
         since: float | None = None  # when what looks like a hang was first seen
         while True:
             await self._ports.clock.sleep(WATCH)
+            end_if_cancelled()
             lags = await self._lags(client)
             now = self._ports.clock.monotonic()
             hangs = lags is None or any(lags.values()) or client.rejoining
-            if not hangs or not self._idle.is_set() or self.stopped:
+            # A batch may take long, as while the database is away; to rejoin may not.
+            at_work = not self._idle.is_set() and not client.rejoining
+            if not hangs or at_work or self.stopped:
                 since = None
             elif since is None or self._last_record > since:
                 since = now
@@ -333,7 +349,8 @@ class Consumer:
 
     async def _pause_between(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
 
 def _source_of(record: Record) -> str:

@@ -1,4 +1,4 @@
-"""Does something block the event loop?
+"""Does something block the event loop, and if something hangs, where?
 
 Kafka's heartbeat shares the loop: whoever blocks it long enough loses the partitions.
 """
@@ -6,7 +6,11 @@ Kafka's heartbeat shares the loop: whoever blocks it long enough loses the parti
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -31,3 +35,27 @@ async def watch_loop() -> None:
         metrics.LOOP_LAG.set(max(window))
         if lag > ALARM_SECONDS:
             log.warning("loop_lagged", lag_seconds=round(lag, 3))
+
+
+def tell_tasks_when_asked() -> None:
+    """From now on SIGUSR1 has the log say where each task of this loop stands."""
+    loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        for task in sorted(asyncio.all_tasks(loop), key=lambda t: t.get_name()):
+            stands = " > ".join(_places(task.get_coro()))
+            log.warning("task_stands", task=task.get_name(), stands=stands)
+
+    loop.add_signal_handler(signal.SIGUSR1, tell)
+
+
+def _places(awaited: Any) -> Iterator[str]:
+    """From the outermost call to what it waits for, each as its file, line and function."""
+    while awaited is not None:
+        kind = next((k for k in ("cr", "ag", "gi") if hasattr(awaited, f"{k}_frame")), None)
+        frame = getattr(awaited, f"{kind}_frame", None) if kind else None
+        if frame is None:
+            return
+        code = frame.f_code
+        yield f"{Path(code.co_filename).name}:{frame.f_lineno} {code.co_name}"
+        awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")

@@ -13,7 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -715,16 +723,26 @@ class Database:
                     # Still unknown: the caller begins again and its inbox tells what happened.
                     raise
 
-    @asynccontextmanager
-    async def changes(self, name: str, operations: Sequence[str]) -> AsyncIterator[Any]:
-        """A change stream; ``await stream.next()`` gives documents of ``fullDocument``."""
+    async def changes(
+        self, name: str, operations: Sequence[str]
+    ) -> AsyncGenerator[Row | None, None]:
+        """The rows that are written from now on, as they are; it ends by an error only.
+
+        First comes ``None``: from here on nothing is missed, so look at what came before.
+        """
+        pipeline = [{"$match": {"operationType": {"$in": list(operations)}}}]
         try:
-            pipeline = [{"$match": {"operationType": {"$in": list(operations)}}}]
             watch = self._db[name].watch(pipeline, full_document="updateLookup")
             async with await _now(watch) as stream:
-                yield stream
+                change = await stream.try_next()  # Motor opens it with the first of these
+                yield None
+                while stream.alive:
+                    if change is not None:
+                        yield change.get("fullDocument") or {}
+                    change = await stream.try_next()
         except PyMongoError as error:
             raise _meaning(error) from error
+        raise Unavailable("the change stream has ended")
 
     async def close(self) -> None:
         await _now(self._client.close())

@@ -16,13 +16,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import timedelta
 
 import structlog
 
 from libs.common import metrics
-from libs.common.bus import BusError, Producer
+from libs.common.bus import BusError, Producer, end_if_cancelled
 from libs.common.clock import Ports
 from libs.common.lease import Lease
 from libs.common.mongo import Conflict, Database, Row, Unavailable, Unstorable
@@ -99,6 +99,7 @@ class Relay:
         failures = 0
         try:
             while True:
+                end_if_cancelled()
                 try:
                     await self.step()
                     failures = 0
@@ -235,11 +236,11 @@ class Relay:
         """Other replicas wake the owner through a change stream; polling covers its absence."""
         while True:
             try:
-                async with self._database.changes(WAKE, ("insert", "update", "replace")) as stream:
-                    while True:
-                        self.wake()  # for what came while nobody listened, too
-                        await stream.next()
-            except (Unavailable, Conflict, Unstorable, StopAsyncIteration) as error:
+                changes = self._database.changes(WAKE, ("insert", "update", "replace"))
+                async with aclosing(changes):
+                    async for _ in changes:
+                        self.wake()  # first for what came while nobody listened
+            except (Unavailable, Conflict, Unstorable) as error:
                 log.info("relay_polls", why=str(error))
                 await self._ports.clock.sleep(5)
 

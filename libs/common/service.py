@@ -39,7 +39,7 @@ from libs.common.http.dialect import Dialect
 from libs.common.http.words import Texts
 from libs.common.jwks import fetch_keys
 from libs.common.lease import Lease
-from libs.common.loop_lag import watch_loop
+from libs.common.loop_lag import tell_tasks_when_asked, watch_loop
 from libs.common.migrate import Life, missing
 from libs.common.mongo import CollectionSpec, Database, Unavailable, Unstorable
 from libs.common.relay import Relay
@@ -386,6 +386,10 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: FastAPI, linger: float) -> None:
         super().__init__(config)
         self._app, self._linger = app, linger
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        tell_tasks_when_asked()
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.leaving = True

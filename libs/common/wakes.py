@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -67,15 +67,19 @@ class Wakes:
         """Wake by what other replicas commit. Runs until cancelled."""
         while True:
             try:
-                async with database.changes(self._collection, self._operations) as stream:
-                    while True:
-                        change: dict[str, Any] = await stream.next()
-                        row: Row = change.get("fullDocument") or {}
-                        for key in self._keys(row):
-                            self.wake((row.get("hospital", ""), key))
-            except (Unavailable, Conflict, Unstorable, StopAsyncIteration) as error:
+                changes = database.changes(self._collection, self._operations)
+                async with aclosing(changes):
+                    async for row in changes:
+                        for key in self._woken_by(row):
+                            self.wake(key)
+            except (Unavailable, Conflict, Unstorable) as error:
                 log.info("listens_again", collection=self._collection, why=str(error))
                 await ports.clock.sleep(REOPEN)
+
+    def _woken_by(self, row: Row | None) -> list[Key]:
+        if row is None:  # what was written while nobody listened has woken nobody
+            return list(self._waiting)
+        return [(row.get("hospital", ""), key) for key in self._keys(row)]
 
 
 def _one(field: str, row: Row) -> Iterable[str]:

@@ -147,7 +147,7 @@ class Senders:
         await self._platform.start("interop")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 async def test_every_acknowledged_message_is_told_exactly_once_whatever_is_killed(
     platform: Platform,
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import shutil
 import signal
 import time
@@ -51,7 +52,7 @@ COLLECTIONS: Mapping[str, Sequence[CollectionSpec[Any]]] = {
 SMALL = ("cardio", 5)
 #: Seconds for all that was left undone to be done again. A consumer that was killed is
 #: missed by its group for 15 s; the machine may be busy.
-PATIENCE = 150.0
+PATIENCE = 200.0
 
 
 def policies(folder: Path) -> Path:
@@ -117,6 +118,21 @@ class Platform:
         """Of the services: the same ones afterwards, if nobody had to be started again."""
         children = {name: self.stack.parts[name] for name in REPLICAS}
         return {n: c.pid for n, c in children.items() if isinstance(c, Child) and c.running()}
+
+    def last_words(self) -> str:
+        """Which parts are down, what each service said last, without the libraries that it
+        uses, and where its tasks stand: for where nobody can look again."""
+        told = [f"{name} is down" for name in PARTS if not self.stack.parts[name].running()]
+        for pid in self.pids().values():
+            os.kill(pid, signal.SIGUSR1)
+        time.sleep(1)  # nothing else goes on by now
+        for name in REPLICAS:
+            part = self.stack.parts[name]
+            if isinstance(part, Child) and part.log.exists():
+                lines = part.log.read_text(errors="replace").splitlines()
+                own = [line for line in lines if '"library_log"' not in line]
+                told += [f"{name}: {line[:400]}" for line in own[-30:]]
+        return "\n".join(told)
 
     async def metrics(self, replica: str, name: str) -> float:
         """The sum of a metric of one process over its labels."""
@@ -299,7 +315,9 @@ class Hospital:
         try:
             await eventually(nothing, within, every=0.5)
         except TimeoutError:
-            raise AssertionError(f"not settled within {within:.0f} s: {left}") from None
+            raise AssertionError(
+                f"not settled within {within:.0f} s: {left}\n{self.platform.last_words()}"
+            ) from None
 
     async def _left(self) -> str:
         for service in SERVICES:

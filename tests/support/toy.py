@@ -355,7 +355,7 @@ def in_order(events: Iterable[CloudEvent]) -> bool:
     return True
 
 
-async def eventually(check: Callable[[], Any], seconds: float = 20.0) -> Any:
+async def eventually(check: Callable[[], Any], seconds: float = 60.0) -> Any:
     """The first true answer of ``check`` (an async function); fails after ``seconds``."""
     async with asyncio.timeout(seconds):
         while True:

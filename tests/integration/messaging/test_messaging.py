@@ -360,18 +360,28 @@ async def served(service: Running) -> AsyncIterator[str]:
 
 async def listen(
     service: Running, base: str, heard: list[dict[str, Any]], person: str, last: str | None = None
-) -> None:
+) -> asyncio.Task[None]:
+    """Listens once this returns: what is said from then on is heard."""
     headers = service.headers("patient", person=person)
     if last is not None:
         headers["Last-Event-ID"] = last
-    async with (
-        httpx.AsyncClient(base_url=base, headers=headers, timeout=None) as c,
-        c.stream("GET", "/v1/groups/g1/live") as stream,
-    ):
-        assert stream.status_code == 200
-        async for line in stream.aiter_lines():
-            if line.startswith("data: "):
-                heard.append(json.loads(line.removeprefix("data: ")))
+    answered = asyncio.Event()
+
+    async def stream() -> None:
+        async with (
+            httpx.AsyncClient(base_url=base, headers=headers, timeout=None) as c,
+            c.stream("GET", "/v1/groups/g1/live") as stream,
+        ):
+            assert stream.status_code == 200
+            answered.set()
+            async for line in stream.aiter_lines():
+                if line.startswith("data: "):
+                    heard.append(json.loads(line.removeprefix("data: ")))
+
+    task, waiting = asyncio.create_task(stream()), asyncio.create_task(answered.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    return task
 
 
 async def test_new_messages_come_live_and_a_stream_goes_on_where_it_ended(
@@ -381,24 +391,21 @@ async def test_new_messages_come_live_and_a_stream_goes_on_where_it_ended(
     async with served(messaging) as base, messaging.client("doctor", person="dr1") as doctor:
         heard: list[dict[str, Any]] = []
         again: list[dict[str, Any]] = []
-        first = asyncio.create_task(listen(messaging, base, heard, "p1"))
-        await asyncio.sleep(0.5)
+        first = await listen(messaging, base, heard, "p1")
         for n in range(3):
             await say(doctor, f"live {n}")
 
         async def all_heard() -> bool:
             return len(heard) == 3
 
-        await eventually(all_heard, 5)
+        await eventually(all_heard)
         assert [m["text"] for m in heard] == ["live 0", "live 1", "live 2"]
-        second = asyncio.create_task(
-            listen(messaging, base, again, "p2", last=str(heard[0]["number"]))
-        )
+        second = await listen(messaging, base, again, "p2", last=str(heard[0]["number"]))
 
         async def caught_up() -> bool:
             return len(again) == 2
 
-        await eventually(caught_up, 5)
+        await eventually(caught_up)
         assert [m["text"] for m in again] == ["live 1", "live 2"]
         # Who is let go hears nothing more: the stream ends by itself with the next message.
         await messaging.publish(
@@ -406,7 +413,7 @@ async def test_new_messages_come_live_and_a_stream_goes_on_where_it_ended(
         )
         await inside(messaging, "p1", active=False)
         await say(doctor, "after")
-        await asyncio.wait_for(first, 15)
+        await asyncio.wait_for(first, 60)
         assert [m.get("text") for m in heard if m] == ["live 0", "live 1", "live 2"]
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -418,14 +425,11 @@ async def test_another_replica_is_woken_through_the_database(messaging: Running)
     other = Wakes(Message.COLLECTION, "group_id")
     listening = asyncio.create_task(other.listen(messaging.database, messaging.runtime.ports))
     with other.waiting([(messaging.hospital, "g1")]) as event:
-        async with messaging.client("patient", person="p1") as p1:
-
-            async def woken() -> bool:
-                # Again and again: the change stream may not be open yet at the first one.
-                assert (await say(p1, "Hello")).status_code == 201
-                return event.is_set()
-
-            await eventually(woken, 15)
+        async with messaging.client("patient", person="p1") as p1, asyncio.timeout(90):
+            await event.wait()  # it listens, and who waits looks at what came before
+            event.clear()
+            assert (await say(p1, "Hello")).status_code == 201
+            await event.wait()
     listening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await listening

@@ -9,7 +9,7 @@ import shutil
 import signal
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -42,6 +42,7 @@ from services.notify.store import DELIVERIES
 from tests.simulators.smtp import MailServer, mail_server
 from tests.simulators.webhooks import WebhookReceiver, webhook_receiver
 from tests.support.topics import ends, own_topics
+from tests.support.toy import eventually
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 #: Beside whatever else runs on the run's broker and database.
@@ -154,14 +155,6 @@ class _Row:
     key: bytes
     value: bytes
     headers: list[tuple[str, bytes]]
-
-
-async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 20) -> Any:
-    async with asyncio.timeout(seconds):
-        while True:
-            if found := await check():
-                return found
-            await asyncio.sleep(0.05)
 
 
 def quick_policies(folder: Path) -> Path:

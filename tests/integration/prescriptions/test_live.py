@@ -14,15 +14,24 @@ import httpx
 import pytest
 import uvicorn
 
+from libs.common import wakes
 from libs.common.audit import Outcome
-from libs.common.wakes import LOOK
 from tests.integration.prescriptions.given import Hospital, ask, decide, review
 from tests.support.toy import eventually
 from tests.unit.prescriptions.given import linked, unlinked
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 
+#: Seconds. While a transaction of a process that was killed is open, up to a minute, the embedded
+#: database tells no changes of others either.
+PATIENCE = 150
 DOCTOR, PHARMACIST = "/v1/work-lists/doctor/live", "/v1/work-lists/pharmacist/live"
+
+
+@pytest.fixture(autouse=True)
+def only_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No stream looks by itself: what it tells, it was woken for."""
+    monkeypatch.setattr(wakes, "LOOK", 3600.0)
 
 
 @asynccontextmanager
@@ -104,12 +113,10 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 async def soon(stream: Stream, count: int) -> None:
-    """Told by a wake, not because the stream looked by itself after a while."""
-
     async def told() -> bool:
         return len(stream.changes) >= count
 
-    await eventually(told, LOOK / 3)
+    await eventually(told, PATIENCE)
 
 
 async def test_a_change_at_one_replica_is_streamed_by_the_other(hospital: Hospital) -> None:
@@ -168,7 +175,7 @@ async def test_a_stream_goes_on_where_it_was_cut(hospital: Hospital) -> None:
             async def told() -> bool:
                 return missed["id"] in {id for id, _, _ in again.changes}
 
-            await eventually(told, LOOK / 3)
+            await eventually(told, PATIENCE)
         assert {id for id, _, _ in again.changes} <= {seen["id"], missed["id"]}
         assert ("reset", {}) not in again.events
 
@@ -200,5 +207,5 @@ async def test_anothers_renewals_can_not_be_listened_to_and_a_link_that_ends_end
         async def ended() -> bool:
             return guardian.events[-1][0] == "reconnect"
 
-        await eventually(ended, 5)
+        await eventually(ended, PATIENCE)
         assert len(guardian.changes) == 1

@@ -12,6 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
+from libs.common import consumer
 from libs.common.bus import Unreadable, cached_partition, read_all
 from libs.common.cloudevents import Record, Undecodable, decode
 from libs.common.metrics import EVENTS_LATE
@@ -247,6 +248,34 @@ async def test_a_flood_of_our_own_bugs_stops_the_consumer_before_it_drains_the_t
             return sum((await toy.tallies()).values()) == 1500 - rejected
 
         await eventually(resumed, 40)
+
+
+async def test_a_stopped_consumer_passes_what_nobody_wants_until_one_is_handled(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record of a type that is not ours says nothing of what is wrong with us."""
+    monkeypatch.setattr(consumer, "PROBE", 3600.0)
+    Broken.on = True
+    await toy.publish([toy.event("a", n) for n in range(1, 21)])
+    replica = toy.replica()
+    async with replica.running():
+
+        async def stopped() -> bool:
+            return replica.consumer.stopped
+
+        await eventually(stopped)
+        Broken.on = False
+        unwanted = toy.event("a", 0)
+        headers = {**dict(unwanted.headers), "ce_type": b"somebody.elses.v1"}
+        await toy.publish([unwanted._replace(headers=list(headers.items()))] * 20)
+        await toy.publish([toy.event("a", 41)])
+        replica.consumer.probe_now()
+
+        async def resumed() -> bool:
+            return not replica.consumer.stopped
+
+        await eventually(resumed)
+    assert await toy.tallies() == {"a": 1}
 
 
 async def test_two_replicas_rebalance_without_losing_or_doubling(toy: Toy) -> None:

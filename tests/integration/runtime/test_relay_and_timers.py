@@ -35,7 +35,7 @@ async def test_the_lease_is_taken_over_after_its_owner_died(toy: Toy) -> None:
         await asyncio.sleep(1)
         assert not await _owned(second)
         await first.kill()
-        await eventually(lambda: _owned(second), 8)
+        await eventually(lambda: _owned(second))
 
 
 async def test_a_released_lease_passes_at_once(toy: Toy) -> None:

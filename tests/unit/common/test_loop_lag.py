@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from contextlib import suppress
 
@@ -37,3 +39,26 @@ async def test_a_free_loop_is_not_warned_of(monkeypatch: pytest.MonkeyPatch) -> 
     with capture_logs() as lines:
         assert await _watch_while(0.0) < 1.0
     assert lines == []
+
+
+async def test_who_asks_is_told_where_each_task_stands() -> None:
+    async def waits_for_ever() -> None:
+        await asyncio.Event().wait()
+
+    async def hangs() -> None:
+        await waits_for_ever()
+
+    loop_lag.tell_tasks_when_asked()
+    task = asyncio.create_task(hangs(), name="hanging")
+    await asyncio.sleep(0)
+    with capture_logs() as lines:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        for _ in range(500):
+            await asyncio.sleep(0.01)
+            if lines:
+                break
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
+    task.cancel()
+    [stands] = [line["stands"] for line in lines if line["task"] == "hanging"]
+    functions = [place.split()[1] for place in stands.split(" > ")]
+    assert functions == ["hangs", "waits_for_ever", "wait"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -128,3 +129,41 @@ async def test_a_poll_that_never_comes_back_is_left_and_a_new_client_made() -> N
             await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_nor_does_a_client_keep_us_that_forgets_to_pass_a_cancellation_on() -> None:
+    class Deaf(Client):
+        async def poll(self, **_: Any) -> list[Any]:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return []
+
+    made: list[Client] = []
+
+    def client() -> Client:
+        made.append(Deaf(SOME))
+        return made[-1]
+
+    running = asyncio.create_task(consumer(Hurried(), client).run())
+    async with asyncio.timeout(10):
+        while len(made) < 2:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait([running])
+
+
+@pytest.mark.parametrize("rejoining", [True, False])
+async def test_a_batch_may_take_long_but_a_rebalance_may_not(rejoining: bool) -> None:
+    """Such as while the database is away."""
+    clock = Hurried()
+    at_work = consumer(clock)
+    at_work._idle.clear()
+    client: Any = Client(SOME, rejoining=rejoining)
+    watch = asyncio.create_task(at_work._watch(client))
+    while not watch.done() and clock.elapsed < 1_000:  # noqa: ASYNC110 - nobody tells us
+        await asyncio.sleep(0)
+    assert watch.done() == rejoining
+    watch.cancel()
+    await asyncio.wait([watch])
+    if rejoining:
+        assert isinstance(watch.exception(), BusError)
