@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 
 from libs.common import logs
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from services.interop.edge.connection import Handle, Limits, Peer
 from services.interop.edge.hl7.ack import Code, acknowledge
 from services.interop.edge.hl7.header import read_header

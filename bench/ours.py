@@ -16,7 +16,7 @@ from bench.world import World
 from libs.common import metrics, telemetry
 from libs.common.cipher import Cipher
 from libs.common.envelope import ACTIVE, Envelope, KeyFolder, key_file, new_key
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from tests.support.toy import Replica
 
 

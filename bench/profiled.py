@@ -58,7 +58,7 @@ PARTS = {
     "the event format (cloudevents.py, partition.py)": ("common/cloudevents", "common/partition"),
     "deriving ids, copying documents (decision.py)": ("common/decision",),
     "deciding (planning.py, working_set.py)": ("common/planning", "common/working_set"),
-    "saving (engine.py, rows.py, mongo.py)": ("common/engine", "common/rows", "common/mongo"),
+    "saving (engine.py, rows.py, mongo)": ("common/engine", "common/rows", "common/mongo"),
     "consuming (consumer.py, bus.py)": ("common/consumer", "common/bus"),
     "sending (relay.py)": ("common/relay",),
     "tracing (spans.py, otlp.py)": ("common/spans", "common/otlp"),

@@ -28,7 +28,8 @@ from libs.common.decision import Document
 from libs.common.devstack.day.records import WELL
 from libs.common.devstack.stack import Stack
 from libs.common.events import RefillEffective
-from libs.common.mongo import Database, row_of
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import row_of
 from services.prescriptions.domain.documents import Order, PatientCare, Prescription, Visit
 from tests.unit.prescriptions.given import prescription
 

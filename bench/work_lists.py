@@ -24,7 +24,7 @@ from libs.common.devstack.child import Child
 from libs.common.devstack.stack import Stack
 from libs.common.events import Department
 from libs.common.http.paging import cursor_of
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from services.prescriptions.domain.documents import Refill
 from tests.unit.prescriptions import given
 

@@ -50,8 +50,8 @@ from lianxin.output import (
 from libs.common.kafka_admin import Kafka, Place
 from libs.common.lease import LEASES
 from libs.common.migrate import migrate
-from libs.common.mongo import Database
-from libs.common.mongo_copy import PAGE, Copy, TookTooLong, as_it_stands, put
+from libs.common.mongo.copy import PAGE, Copy, TookTooLong, as_it_stands, put
+from libs.common.mongo.database import Database
 from libs.common.relay import WAKE
 
 app = typer.Typer(no_args_is_help=True, help="Copy the databases out, and bring them back.")

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from libs.common.mongo_copy import size_of
+from libs.common.mongo.copy import size_of
 
 MANIFEST: Final = "backup.json"
 #: MongoDB's limit for one document, and a little for what a server adds itself.

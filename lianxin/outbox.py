@@ -22,7 +22,7 @@ from lianxin.records import said
 from lianxin.status import WAITS_LONG, owned
 from libs.common.bus import BusError
 from libs.common.kafka_admin import Kafka
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from libs.common.rows import OUTBOX
 
 #: Rows that are looked at one by one.

@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from libs.common.bus import BusError
-from libs.common.mongo import Conflict, Unavailable, Unstorable
+from libs.common.mongo.errors import Conflict, Unavailable, Unstorable
 
 P = ParamSpec("P")
 

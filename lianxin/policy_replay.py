@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from libs.common import adult_age, yaml_files
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from services.prescriptions.domain.documents import Refill
 from services.prescriptions.domain.policy import RenewalPolicies, RenewalPolicy
 from services.prescriptions.domain.replay import Difference, differences

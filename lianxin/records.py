@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from libs.common.bus import Record, Unreadable
 from libs.common.fates import Fate
-from libs.common.mongo import Database, Row
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from libs.common.replays import COPY, LETTER, Origin, origin
 from libs.common.rows import INBOX
 from libs.common.structured import binary_form

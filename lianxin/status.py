@@ -25,7 +25,8 @@ from libs.common.bus import BusError
 from libs.common.clock import Clock
 from libs.common.kafka_admin import Kafka, Place
 from libs.common.lease import LEASES
-from libs.common.mongo import Database, Unavailable, Unstorable
+from libs.common.mongo.database import Database
+from libs.common.mongo.errors import Unavailable, Unstorable
 from libs.common.replays import replay_topic
 from libs.common.rows import OUTBOX, TIMERS
 

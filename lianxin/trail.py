@@ -11,7 +11,7 @@ from typing import Any
 
 from libs.common import audit
 from libs.common.clock import Ports
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 
 #: What is done to all hospitals of a service at once.
 EVERY_HOSPITAL = ""

@@ -25,7 +25,7 @@ from libs.common.events import NotificationRequested
 from libs.common.fates import Fate
 from libs.common.kafka_admin import Kafka, Place
 from libs.common.migrate import INBOX_DAYS
-from libs.common.mongo import Row
+from libs.common.mongo.documents import Row
 from libs.common.replays import Origin, origin
 from libs.common.rows import OUTBOX
 

@@ -19,7 +19,9 @@ from pydantic import ValidationError
 
 from libs.common import detached_jws
 from libs.common.cipher import CantOpen
-from libs.common.mongo import Database, Row, Unavailable
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
+from libs.common.mongo.errors import Unavailable
 from services.prescriptions.api.verification import examined
 from services.prescriptions.domain.documents import Refill, SigningKey
 from services.prescriptions.domain.history import faults

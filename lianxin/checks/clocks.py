@@ -14,7 +14,7 @@ import httpx
 
 from lianxin.checks import Deployment, Finding, Findings
 from libs.common.auth import LEEWAY
-from libs.common.mongo import Unavailable
+from libs.common.mongo.errors import Unavailable
 
 CHECK: Final = "clocks"
 #: An answer's Date has whole seconds.

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from lianxin.checks import Deployment, Finding, Findings
 from libs.common.migrate import missing
-from libs.common.mongo import Database, Unavailable, Unstorable
+from libs.common.mongo.database import Database
+from libs.common.mongo.errors import Unavailable, Unstorable
 
 CHECK: Final = "database"
 #: The oldest major version that its maker still mends (MongoDB's support policy, 2026).

@@ -13,7 +13,8 @@ from lianxin.checks import Deployment, Finding, Findings
 from libs.common import envelope
 from libs.common.cipher import CantOpen, sealed_fields
 from libs.common.decision import Document
-from libs.common.mongo import Database, Unavailable
+from libs.common.mongo.database import Database
+from libs.common.mongo.errors import Unavailable
 from libs.common.reseal import keys_in_use
 from libs.common.settings import Settings
 

@@ -17,7 +17,10 @@ import structlog
 from libs.common.cipher import CantOpen, Cipher, Place
 from libs.common.clock import Clock, SystemClock
 from libs.common.envelope import Envelope, key_of
-from libs.common.mongo import Bucket, Conflict, Database, Unavailable, unsealed
+from libs.common.mongo.bucket import Bucket
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import unsealed
+from libs.common.mongo.errors import Conflict, Unavailable
 
 log = structlog.get_logger()
 

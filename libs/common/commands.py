@@ -20,7 +20,7 @@ from libs.common.clock import Ports
 from libs.common.decision import Input
 from libs.common.engine import Engine
 from libs.common.fates import Outcome
-from libs.common.mongo import Conflict, Unavailable
+from libs.common.mongo.errors import Conflict, Unavailable
 from libs.common.relay import Relay
 
 log = structlog.get_logger()
@@ -29,8 +29,8 @@ log = structlog.get_logger()
 #: everybody waiting, and the database ends it. A larger command has one of its own.
 BATCH, BATCH_BYTES = 64, 4 * 1024 * 1024
 #: Seconds that a command waits for a database that is away before it is told so. The attempt
-#: under way then takes ``mongo.SELECTION_SECONDS`` more: together less than a stopping service
-#: gives those whom it has let in (``service.GRACE``).
+#: under way then takes ``mongo.database.SELECTION_SECONDS`` more: together less than a stopping
+#: service gives those whom it has let in (``service.GRACE``).
 PATIENCE = 4.0
 
 

@@ -29,7 +29,7 @@ from libs.common.engine import Engine
 from libs.common.events import Event
 from libs.common.fates import Fate, Reject
 from libs.common.flood import FloodGuard
-from libs.common.mongo import Conflict, Unavailable
+from libs.common.mongo.errors import Conflict, Unavailable
 from libs.common.replays import is_replay
 
 log = structlog.get_logger()

@@ -8,7 +8,7 @@ load -> decide -> save, once for every batch, whatever brought the inputs:
 
 A version conflict loads and decides again; a write that can never succeed splits the
 batch by halves until its cause stands alone; a database that is away raises
-:class:`~libs.common.mongo.Unavailable` and nothing has happened.
+:class:`~libs.common.mongo.errors.Unavailable` and nothing has happened.
 """
 
 from __future__ import annotations
@@ -22,16 +22,10 @@ from libs.common import metrics
 from libs.common.clock import Ports
 from libs.common.decision import Answer, Document, Handler, Input, Refusal
 from libs.common.fates import Fate, Outcome, Reject, repeated
-from libs.common.mongo import (
-    Collection,
-    CollectionSpec,
-    Conflict,
-    Database,
-    Duplicate,
-    Unavailable,
-    Unstorable,
-    row_of,
-)
+from libs.common.mongo.collection import Collection, CollectionSpec
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import row_of
+from libs.common.mongo.errors import Conflict, Duplicate, Unavailable, Unstorable
 from libs.common.planning import Cut, Plan, Planner, TryAgain
 from libs.common.rehearsals import Rehearsals
 from libs.common.relay import Relay

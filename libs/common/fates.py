@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from libs.common.decision import Input, Refusal
-from libs.common.mongo import Row
+from libs.common.mongo.documents import Row
 
 
 class Fate(StrEnum):

@@ -15,7 +15,8 @@ from collections.abc import Callable
 import structlog
 
 from libs.common.clock import Ports
-from libs.common.mongo import Conflict, Database, Unavailable, Unstorable
+from libs.common.mongo.database import Database
+from libs.common.mongo.errors import Conflict, Unavailable, Unstorable
 
 log = structlog.get_logger()
 

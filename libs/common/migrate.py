@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from libs.common import audit
 from libs.common.decision import Document
 from libs.common.lease import LEASES
-from libs.common.mongo import CollectionSpec, Database
+from libs.common.mongo.collection import CollectionSpec
+from libs.common.mongo.database import Database
 from libs.common.relay import WAKE
 from libs.common.rows import INBOX, OUTBOX, TIMERS
 

@@ -29,7 +29,9 @@ from libs.common.decision import (
     derived_id,
 )
 from libs.common.fates import Fate, Outcome, Reject, repeated
-from libs.common.mongo import Collection, Database, Row
+from libs.common.mongo.collection import Collection
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from libs.common.rows import INBOX, OutboxRow, at_hand, inbox_id, inbox_row, timer_row
 from libs.common.telemetry import Batch, RecordSpan, Tracer
 from libs.common.working_set import NotNeeded, WorkingSet

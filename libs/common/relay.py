@@ -25,7 +25,9 @@ from libs.common import metrics
 from libs.common.bus import BusError, Producer, end_if_cancelled
 from libs.common.clock import Ports
 from libs.common.lease import Lease
-from libs.common.mongo import Conflict, Database, Row, Unavailable, Unstorable
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
+from libs.common.mongo.errors import Conflict, Unavailable, Unstorable
 from libs.common.rows import OUTBOX, OutboxRow
 from libs.common.telemetry import Tracer
 

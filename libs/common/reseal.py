@@ -22,7 +22,9 @@ from libs.common.blobs import BUCKET, READ_OUT, StoredBlobs
 from libs.common.cipher import Place, sealed_fields
 from libs.common.decision import Document
 from libs.common.envelope import Envelope, key_of
-from libs.common.mongo import CollectionSpec, Database, Row, opened, sealed, unsealed
+from libs.common.mongo.collection import CollectionSpec
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row, opened, sealed, unsealed
 from libs.common.rows import OF_RULES, OUTBOX
 
 _PAGE: Final = 200

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from libs.common.cipher import Cipher, Place
 from libs.common.decision import Input, Timer, derived_id
 from libs.common.fates import Outcome
-from libs.common.mongo import Row, opened, sealed, unsealed
+from libs.common.mongo.documents import Row, opened, sealed, unsealed
 
 INBOX = "inbox"
 OUTBOX = "outbox"

@@ -41,7 +41,9 @@ from libs.common.jwks import fetch_keys
 from libs.common.lease import Lease
 from libs.common.loop_lag import tell_tasks_when_asked, watch_loop
 from libs.common.migrate import Life, missing
-from libs.common.mongo import CollectionSpec, Database, Unavailable, Unstorable
+from libs.common.mongo.collection import CollectionSpec
+from libs.common.mongo.database import Database
+from libs.common.mongo.errors import Unavailable, Unstorable
 from libs.common.relay import Relay
 from libs.common.replays import replay_topic
 from libs.common.settings import Settings

@@ -1,7 +1,7 @@
 """How is one process's telemetry switched on and off?
 
 Records and batches have spans of :mod:`libs.common.spans`, the database those of
-:mod:`libs.common.mongo_spans`; elsewhere (HTTP) the OpenTelemetry API is used as usual,
+:mod:`libs.common.mongo.spans`; elsewhere (HTTP) the OpenTelemetry API is used as usual,
 with the global provider made here. All leave through one exporter, or nowhere if there
 is no endpoint. Sampling follows the incoming flag, and the ratio where a trace begins.
 """
@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.re import parse_env_headers
 
-from libs.common.mongo_spans import MongoSpans
+from libs.common.mongo.spans import MongoSpans
 from libs.common.otlp import OtlpExporter
 from libs.common.spans import Batch, RecordSpan, Tracer, current_traceparent, is_sampled
 

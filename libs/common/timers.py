@@ -19,7 +19,9 @@ from libs.common.decision import Handler, Input
 from libs.common.engine import Engine
 from libs.common.fates import Fate
 from libs.common.lease import Lease
-from libs.common.mongo import Conflict, Database, Row, Unavailable, Unstorable
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
+from libs.common.mongo.errors import Conflict, Unavailable, Unstorable
 from libs.common.rows import TIMERS, at_hand
 
 log = structlog.get_logger()

@@ -16,15 +16,10 @@ import structlog
 from libs.common import metrics
 from libs.common.clock import Ports
 from libs.common.lease import Lease
-from libs.common.mongo import (
-    CollectionSpec,
-    Conflict,
-    Database,
-    Index,
-    Row,
-    Unavailable,
-    Unstorable,
-)
+from libs.common.mongo.collection import CollectionSpec, Index
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
+from libs.common.mongo.errors import Conflict, Unavailable, Unstorable
 
 log = structlog.get_logger()
 

@@ -18,7 +18,9 @@ from typing import Final
 import structlog
 
 from libs.common.clock import Ports
-from libs.common.mongo import Conflict, Database, Row, Unavailable, Unstorable
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
+from libs.common.mongo.errors import Conflict, Unavailable, Unstorable
 
 log = structlog.get_logger()
 

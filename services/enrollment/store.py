@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from libs.common.mongo import CollectionSpec, Database, Index, Row
+from libs.common.mongo.collection import CollectionSpec, Index
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from libs.common.waiting import Wait, index_of_waiting
 from services.enrollment.domain.consent import Consent
 from services.enrollment.domain.encounter import Encounter

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from libs.common.migrate import Life
-from libs.common.mongo import CollectionSpec, Database, Index
+from libs.common.mongo.collection import CollectionSpec, Index
+from libs.common.mongo.database import Database
 from services.interop.domain.delivery import Agenda, Delivery, DeliveryStatus
 from services.interop.domain.document import StoredDocument
 from services.interop.domain.exam import Exam

@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from libs.common.decision import Actor
-from libs.common.mongo import CollectionSpec, Database, Index, Row
+from libs.common.mongo.collection import CollectionSpec, Index
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from libs.common.waiting import Wait, index_of_waiting
 from services.messaging.domain.group import STAFF_ROLES, Group, Member, Voice, voice
 from services.messaging.domain.message import Message, QuestionStatus

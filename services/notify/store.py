@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from libs.common.events import Channel
-from libs.common.mongo import CollectionSpec, Database, Index, Row
+from libs.common.mongo.collection import CollectionSpec, Index
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from services.notify.domain.channels import CALLED
 from services.notify.domain.delivery import Delivery
 from services.notify.domain.dying import Discharge

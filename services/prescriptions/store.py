@@ -9,7 +9,9 @@ from typing import Any
 
 from libs.common.decision import Actor
 from libs.common.events import RefillStage
-from libs.common.mongo import Collection, CollectionSpec, Database, Index, Row
+from libs.common.mongo.collection import Collection, CollectionSpec, Index
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from libs.common.waiting import Wait, index_of_waiting
 from services.prescriptions.domain.accounts import account, account_id, codes_of
 from services.prescriptions.domain.around import EARLIER_FIELDS, Around

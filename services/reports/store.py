@@ -8,7 +8,9 @@ from typing import Any
 
 from libs.common.decision import Actor
 from libs.common.events import LinkScope
-from libs.common.mongo import CollectionSpec, Database, Index, Row
+from libs.common.mongo.collection import CollectionSpec, Index
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from libs.common.waiting import Wait, index_of_waiting
 from services.reports.domain.people import Patient, People, RelatedPerson, acts_for
 from services.reports.domain.report import Report, ReportVersion, Status, Why

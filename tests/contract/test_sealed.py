@@ -18,7 +18,8 @@ from libs.common.decision import Document
 from libs.common.devstack.places import SERVICES
 from libs.common.events import Sensitive
 from libs.common.logs import PERSONAL
-from libs.common.mongo import CollectionSpec, Database, Index
+from libs.common.mongo.collection import CollectionSpec, Index
+from libs.common.mongo.database import Database
 
 #: Names that tell of a person, their health or what somebody said, besides those of the logs.
 TELLING = (PERSONAL - {"key", "value"}) | {

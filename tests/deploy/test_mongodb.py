@@ -17,7 +17,7 @@ from tests.support.components import COMPONENTS, pods, rendered, secrets_of
 from tests.support.manifests import Manifest, Manifests
 from tests.support.pod_security import refused
 
-#: What a service does (libs/common/mongo.py) and what makes its indexes (libs/common/migrate.py).
+#: What a service does (libs/common/mongo) and what makes its indexes (libs/common/migrate.py).
 ACTIONS = {"find", "insert", "update", "remove", "changeStream"}
 ACTIONS |= {"createCollection", "createIndex", "dropIndex", "listCollections", "listIndexes"}
 

@@ -30,7 +30,7 @@ from libs.common.devstack.mllp import Sender
 from libs.common.devstack.part import Said
 from libs.common.devstack.places import ROOT, SERVICES
 from libs.common.devstack.stack import Stack
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from tests.e2e.given import Story
 
 pytestmark = pytest.mark.timeout(300)  # a whole day is played first

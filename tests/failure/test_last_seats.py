@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from libs.common.events import GroupFull, GroupOpened, InvitationIssued
-from libs.common.mongo import Row, Unavailable
+from libs.common.mongo.documents import Row
+from libs.common.mongo.errors import Unavailable
 from tests.failure.journeys import discharge
 from tests.support import topics
 from tests.support.platform import SMALL, Hospital, Platform, eventually

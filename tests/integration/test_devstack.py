@@ -21,7 +21,7 @@ from libs.common.devstack.part import Said
 from libs.common.devstack.places import ROOT, Ports
 from libs.common.devstack.probe import http_answers, kafka_answers, mongo_answers
 from libs.common.devstack.stack import Stack
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 
 
 @dataclass(frozen=True, slots=True)

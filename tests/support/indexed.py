@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from libs.common.cipher import asked_for
-from libs.common.mongo import CollectionSpec, Database, Index
+from libs.common.mongo.collection import CollectionSpec, Index
+from libs.common.mongo.database import Database
 
 RANGES = frozenset({"$gt", "$gte", "$lt", "$lte"})
 

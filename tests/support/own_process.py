@@ -10,7 +10,7 @@ from typing import Any
 from libs.common.clock import Ports
 from libs.common.devstack.stack import Stack
 from libs.common.http.app import create_app
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from libs.common.service import ServiceSpec
 from tests.support.access import Callers
 

@@ -32,7 +32,10 @@ from libs.common.devstack.child import Child
 from libs.common.devstack.places import ROOT, SERVICES, free_ports
 from libs.common.devstack.stack import Stack
 from libs.common.events import Event
-from libs.common.mongo import CollectionSpec, Database, Row, Unavailable
+from libs.common.mongo.collection import CollectionSpec
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
+from libs.common.mongo.errors import Unavailable
 from tests.support import stored, topics
 
 T = TypeVar("T")

@@ -32,7 +32,8 @@ from libs.common.decision import (
     derived_id,
 )
 from libs.common.events import EVENT_TYPES, Event
-from libs.common.mongo import _CODEC, CollectionSpec, row_of
+from libs.common.mongo.collection import CollectionSpec
+from libs.common.mongo.documents import CODEC, row_of
 from libs.common.planning import NEED_ROUNDS
 from libs.common.rows import TIMERS
 from libs.common.working_set import NotNeeded, WorkingSet
@@ -265,12 +266,12 @@ class Case:
         return self.secrets[-1]
 
     def _document(self, model: type[D], raw: bytes) -> D:
-        return model.model_validate(bson.decode(raw, codec_options=_CODEC))
+        return model.model_validate(bson.decode(raw, codec_options=CODEC))
 
     def _store(self, model: type[Document], doc: Document) -> None:
         key = (doc.hospital, doc.id)
         before = self._rows[model].get(key)
-        self._rows[model][key] = bson.encode(row_of(doc), codec_options=_CODEC)
+        self._rows[model][key] = bson.encode(row_of(doc), codec_options=CODEC)
         for (m, name), index in self._indexed.items():
             if m is model:
                 if before is not None:

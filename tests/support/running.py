@@ -25,7 +25,8 @@ from libs.common.devstack.stack import Stack
 from libs.common.events import EVENT_TYPES, Event
 from libs.common.http.app import create_app
 from libs.common.migrate import migrate
-from libs.common.mongo import Database, Row
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from libs.common.service import Runtime, ServiceSpec
 from tests.support import stored
 from tests.support.access import Callers, client

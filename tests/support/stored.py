@@ -7,7 +7,9 @@ from typing import Any
 
 from libs.common.cipher import Place, sealed_fields
 from libs.common.decision import Document
-from libs.common.mongo import CollectionSpec, Database, Row, sealed
+from libs.common.mongo.collection import CollectionSpec
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row, sealed
 
 
 async def rows(

@@ -46,7 +46,9 @@ from libs.common.events import Event
 from libs.common.events.base import Sensitive
 from libs.common.lease import Lease
 from libs.common.migrate import migrate
-from libs.common.mongo import CollectionSpec, Database, Index, Row
+from libs.common.mongo.collection import CollectionSpec, Index
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from libs.common.relay import Relay
 from libs.common.replays import replay_topic
 from libs.common.telemetry import Tracer

@@ -29,7 +29,7 @@ from libs.common.devstack.part import READY, Part, Said, Tell
 from libs.common.devstack.places import SERVICES, Ports
 from libs.common.devstack.watch import Watch
 from libs.common.envelope import Envelope, KeyFolder
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 
 LEFT_BEHIND = Said(
     "left behind by a launcher that was killed; stopped now",

@@ -24,7 +24,7 @@ from libs.common.audit import AuditUnavailable
 from libs.common.decision import Common, Refusal
 from libs.common.http import words
 from libs.common.http.dialect import spoken
-from libs.common.mongo import Unavailable
+from libs.common.mongo.errors import Unavailable
 
 #: Types are names, not addresses to open.
 TYPE_BASE: Final = "https://lianxin.example/problems/"

@@ -22,7 +22,7 @@ from libs.common.http.commands import command
 from libs.common.http.dialect import Dialect
 from libs.common.http.problems import Problem
 from libs.common.http.words import Texts
-from libs.common.mongo import Unavailable
+from libs.common.mongo.errors import Unavailable
 from services.interop.api import taking
 from services.interop.api.policy import Policy
 from services.interop.api.taking import Taken

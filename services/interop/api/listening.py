@@ -14,7 +14,7 @@ from libs.common.commands import Busy, Commands
 from libs.common.decision import Input
 from libs.common.fates import Fate
 from libs.common.fates import Outcome as Decided
-from libs.common.mongo import Unavailable
+from libs.common.mongo.errors import Unavailable
 from services.interop.domain.receipt import Fault, Received, Standing
 from services.interop.edge.connection import Peer
 from services.interop.edge.hl7.ack import Outcome, acknowledge, wanted

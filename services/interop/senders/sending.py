@@ -17,7 +17,7 @@ import structlog
 from libs.common import metrics
 from libs.common.clock import Ports
 from libs.common.commands import Commands
-from libs.common.mongo import Conflict, Unavailable
+from libs.common.mongo.errors import Conflict, Unavailable
 from services.interop.ports import Key, WorkList
 from services.interop.senders.courier import Courier, Means
 

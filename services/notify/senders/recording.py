@@ -12,7 +12,7 @@ import structlog
 from libs.common.clock import Ports
 from libs.common.decision import Input, derived_id
 from libs.common.fates import Outcome
-from libs.common.mongo import Conflict, Unavailable
+from libs.common.mongo.errors import Conflict, Unavailable
 from services.notify.domain.delivering import ENDED, CallEnded, Claim
 from services.notify.domain.delivery import Delivery
 from services.notify.ports import Due, Result

@@ -26,7 +26,7 @@ from libs.common.clock import Ports
 from libs.common.decision import Input
 from libs.common.events import Channel
 from libs.common.fates import Fate, Outcome
-from libs.common.mongo import Conflict, Unavailable
+from libs.common.mongo.errors import Conflict, Unavailable
 from libs.common.telemetry import Tracer
 from services.notify.domain.delivering import ANSWER_LOST, CLAIM, Claim, Verdict
 from services.notify.ports import Due, Outgoing, Result, Sender, WorkList

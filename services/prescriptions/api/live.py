@@ -41,7 +41,7 @@ from services.prescriptions.domain.transitions import Status
 from services.prescriptions.store import Store
 
 #: A change is stored up to so long after the moment that it bears: a transaction takes 10 s at
-#: most (``mongo.TRANSACTION_SECONDS``), and the clocks of replicas differ a little.
+#: most (``mongo.transaction.TRANSACTION_SECONDS``), and the clocks of replicas differ a little.
 LOOK_BACK: Final = timedelta(seconds=15)
 #: A client that was away for longer reads its list anew.
 REPLAY: Final = timedelta(minutes=10)

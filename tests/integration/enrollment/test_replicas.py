@@ -18,7 +18,7 @@ from libs.common.engine import Engine
 from libs.common.fates import Fate
 from libs.common.lease import Lease
 from libs.common.migrate import migrate
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from libs.common.relay import Relay
 from libs.common.telemetry import Tracer
 from services.enrollment.domain.staff import TaskStatus

@@ -17,7 +17,8 @@ from libs.common import logs
 from libs.common.devstack.child import Child
 from libs.common.devstack.places import free_ports
 from libs.common.devstack.stack import Stack
-from libs.common.mongo import Database, Row
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from services.interop.main import SPEC
 from tests.support import stored
 from tests.support.running import Running, running

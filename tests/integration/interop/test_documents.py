@@ -10,7 +10,7 @@ import pytest
 
 from libs.common.blobs import StoredBlobs
 from libs.common.events import ReportReady
-from libs.common.mongo import Unavailable
+from libs.common.mongo.errors import Unavailable
 from services.interop.edge.cuts import joined
 from services.interop.store import BODIES, RECEIPTS, Store
 from tests.integration.interop.given import sender

@@ -24,7 +24,8 @@ from libs.common.cloudevents import CloudEvent, encode
 from libs.common.devstack.places import ROOT, free_ports
 from libs.common.devstack.stack import Stack
 from libs.common.events import Event
-from libs.common.mongo import Database, Row
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from libs.common.replays import Copy
 from tests.support.running import Running, running
 

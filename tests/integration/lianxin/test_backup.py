@@ -20,7 +20,7 @@ from libs.common.cloudevents import decode
 from libs.common.devstack.stack import Stack
 from libs.common.events import EVENT_TYPES, EncounterDischarged, InvitationIssued
 from libs.common.kafka_admin import Kafka
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from services.enrollment.main import SPEC
 from tests.support.command_line import Said, lianxin
 from tests.support.examples import cloud_event

@@ -29,7 +29,8 @@ from libs.common.devstack.places import ROOT, free_ports
 from libs.common.devstack.stack import Stack
 from libs.common.kafka_cluster import Cluster, cluster
 from libs.common.kafka_rights import Right
-from libs.common.mongo import Database, row_of, sealed
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import row_of, sealed
 from services.interop.domain.document import StoredDocument
 from services.interop.edge.tls import server_context
 from tests.support import secured

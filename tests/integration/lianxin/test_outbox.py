@@ -14,7 +14,7 @@ import pytest
 
 from libs.common.clock import Ports
 from libs.common.lease import Lease
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from tests.integration.lianxin.conftest import Done, World
 
 #: Each command is a process that imports six services.

@@ -25,7 +25,7 @@ from libs.common.devstack.places import ROOT
 from libs.common.devstack.stack import Stack
 from libs.common.kafka_cluster import cluster
 from libs.common.kafka_rights import Right
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from services.interop.domain.subscription import RETIRED
 from tests.support import secured
 from tests.support.command_line import lianxin

@@ -14,7 +14,7 @@ from libs.common.auth import Role
 from libs.common.clock import Ports
 from libs.common.devstack.stack import Stack
 from libs.common.http.app import create_app
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from services.notify.main import SPEC
 from tests.support.access import Callers
 from tests.support.contract import obey

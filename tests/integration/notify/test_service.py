@@ -36,7 +36,7 @@ from libs.common.events import (
     PatientRegistered,
 )
 from libs.common.kafka_cluster import cluster
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from services.notify.main import SPEC
 from services.notify.store import DELIVERIES
 from tests.simulators.smtp import MailServer, mail_server

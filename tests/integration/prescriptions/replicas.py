@@ -26,7 +26,8 @@ from libs.common.dev_issuer import JWKS_FILE, DevelopmentIssuer
 from libs.common.devstack.stack import Stack
 from libs.common.events import EVENT_TYPES, Event
 from libs.common.migrate import migrate
-from libs.common.mongo import Database, Row
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from libs.common.service import build
 from services.prescriptions.main import SPEC, new_spec
 from tests.support import stored

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from libs.common.events import NotificationRequested, PractitionerRegistered, StaffRole
-from libs.common.mongo import row_of
+from libs.common.mongo.documents import row_of
 from services.prescriptions.domain.documents import Refill
 from services.prescriptions.store import REFILLS
 from tests.integration.prescriptions.given import Hospital, decide

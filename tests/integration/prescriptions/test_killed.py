@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from libs.common.devstack.stack import Stack
 from libs.common.events import RefillEffective
-from libs.common.mongo import Unavailable
+from libs.common.mongo.errors import Unavailable
 from scripts import history_check
 from services.prescriptions.domain.transitions import STAGE
 from services.prescriptions.main import load_policy

@@ -17,7 +17,7 @@ from libs.common.blobs import BUCKET, REST, StoredBlobs
 from libs.common.cipher import CantOpen
 from libs.common.clock import SystemClock
 from libs.common.envelope import Envelope, KeyFolder
-from libs.common.mongo import Database
+from libs.common.mongo.database import Database
 from libs.common.reseal import keys_in_use, reseal
 from tests.integration.runtime.test_cipher import Backwards
 from tests.support.toy import HOSPITAL, Toy, eventually

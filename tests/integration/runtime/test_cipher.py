@@ -15,7 +15,8 @@ from libs.common.cipher import CantOpen, Place, sealed_fields
 from libs.common.envelope import Envelope, KeyFolder
 from libs.common.events import EncounterDischarged
 from libs.common.fates import Fate
-from libs.common.mongo import Database, sealed
+from libs.common.mongo.database import Database
+from libs.common.mongo.documents import sealed
 from libs.common.reseal import keys_in_use, reseal
 from tests.support.toy import HOSPITAL, SPEC, Replica, Tally, Toy, tick_command
 from tests.unit.common.test_envelope import key

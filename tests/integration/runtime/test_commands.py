@@ -12,7 +12,7 @@ import pytest
 from libs.common.commands import Busy, Commands
 from libs.common.decision import Input, Need, by_id
 from libs.common.fates import Fate, Outcome
-from libs.common.mongo import Collection
+from libs.common.mongo.collection import Collection
 from tests.support.toy import Tally, Toy, tick_command
 
 

@@ -23,7 +23,8 @@ from libs.common.decision import Answer, Decision, Document, Env, Handler, Input
 from libs.common.engine import RULE_ATTEMPTS, Engine
 from libs.common.lease import LEASES
 from libs.common.migrate import migrate
-from libs.common.mongo import CollectionSpec, Database
+from libs.common.mongo.collection import CollectionSpec
+from libs.common.mongo.database import Database
 from libs.common.rows import OUTBOX
 from libs.common.telemetry import Tracer
 from tests.support.toy import SPEC, Replica, Tally, Toy, needs, tick_command

@@ -9,7 +9,8 @@ from contextlib import suppress
 import pytest
 
 from libs.common.migrate import Life, migrate, missing
-from libs.common.mongo import Database, Unavailable
+from libs.common.mongo.database import Database
+from libs.common.mongo.errors import Unavailable
 from tests.support.toy import SPEC, Tally, Toy
 
 
@@ -75,7 +76,7 @@ async def test_a_cancelled_transaction_is_over_when_its_task_is(
 async def test_a_transaction_that_takes_too_long_begins_no_further_step(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("libs.common.mongo.TRANSACTION_SECONDS", 0.05)
+    monkeypatch.setattr("libs.common.mongo.transaction.TRANSACTION_SECONDS", 0.05)
     with pytest.raises(Unavailable, match="took over"):
         async with database.transaction() as tx:
             await tx.insert(database.raw("tallies"), [{"_id": "h1/a"}])

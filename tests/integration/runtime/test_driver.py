@@ -10,7 +10,8 @@ import asyncio
 
 from pymongo import AsyncMongoClient
 
-from libs.common.mongo import Conflict, Database
+from libs.common.mongo.database import Database
+from libs.common.mongo.errors import Conflict
 from tests.support.toy import Replica, Toy, eventually, tick_command
 
 

@@ -25,7 +25,8 @@ from libs.common.devstack.places import ROOT, free_ports
 from libs.common.devstack.probe import http_answers
 from libs.common.events import InvitationIssued
 from libs.common.kafka_rights import of_partner
-from libs.common.mongo import Database, Unavailable
+from libs.common.mongo.database import Database
+from libs.common.mongo.errors import Unavailable
 from scripts.sandbox import Outgoing
 from tests.integration.kit.programs import compiled
 from tests.support import secured

@@ -15,7 +15,8 @@ from libs.common import metrics
 from libs.common.decision import Document
 from libs.common.lease import Lease
 from libs.common.migrate import migrate
-from libs.common.mongo import CollectionSpec, Row
+from libs.common.mongo.collection import CollectionSpec
+from libs.common.mongo.documents import Row
 from libs.common.waiting import Wait, Waiting, index_of_waiting
 from tests.support.counted import counted
 from tests.support.toy import Toy

@@ -12,7 +12,7 @@ from libs.common.decision import Common, Refusal
 from libs.common.fates import Fate, Outcome
 from libs.common.http import words
 from libs.common.http.problems import Fault, Problem, of_validation, response
-from libs.common.mongo import Unavailable
+from libs.common.mongo.errors import Unavailable
 from tests.support.access import client
 from tests.support.http_sample import TEXTS, Sample, sample
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from libs.common.decision import Answer, Decision, Input
-from libs.common.mongo import Unavailable
+from libs.common.mongo.errors import Unavailable
 from libs.common.planning import Planner
 from libs.common.rehearsals import Rehearsals
 

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from structlog.testing import capture_logs
 
 from libs.common import metrics, otlp, telemetry
-from libs.common.mongo_spans import MongoSpans
+from libs.common.mongo.spans import MongoSpans
 from libs.common.otlp import OtlpExporter
 from libs.common.spans import Tracer, current_traceparent
 

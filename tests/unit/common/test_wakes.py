@@ -10,7 +10,8 @@ import pytest
 
 from libs.common import wakes as module
 from libs.common.clock import Ports, SystemClock
-from libs.common.mongo import Row, Unavailable
+from libs.common.mongo.documents import Row
+from libs.common.mongo.errors import Unavailable
 from libs.common.wakes import Wakes, woken
 
 

@@ -22,7 +22,7 @@ from lianxin.checks import (
 from lianxin.installation import SERVICES, Installation
 from lianxin.output import Failed
 from lianxin.topics import Figures
-from libs.common.mongo import Unavailable
+from libs.common.mongo.errors import Unavailable
 from libs.common.settings import Settings
 
 #: As an installation has them.

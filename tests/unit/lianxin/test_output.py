@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lianxin.output import AWAY, LOOK, WRONG, Answer, Failed, Json, command, duration, table
 from libs.common.bus import BusError
-from libs.common.mongo import Duplicate, Unavailable
+from libs.common.mongo.errors import Duplicate, Unavailable
 
 
 def run(ask: object, *arguments: str) -> tuple[int, str, str]:

@@ -12,7 +12,7 @@ from libs.common.cipher import sealed_fields
 from libs.common.decision import Common, Decision, Document
 from libs.common.events import Event
 from libs.common.http.words import without_text
-from libs.common.mongo import CollectionSpec
+from libs.common.mongo.collection import CollectionSpec
 from services.messaging.api.routes import TEXTS
 from services.messaging.domain.message import Message
 from services.messaging.domain.person import Person

@@ -14,7 +14,7 @@ from libs.common.clock import Ports, SystemClock
 from libs.common.decision import Input, Refusal
 from libs.common.events import Channel
 from libs.common.fates import Fate, Outcome
-from libs.common.mongo import Unavailable
+from libs.common.mongo.errors import Unavailable
 from libs.common.telemetry import Tracer
 from services.notify.domain.delivering import CLAIM, ENDED
 from services.notify.domain.delivery import Delivery, DeliveryStatus

@@ -14,7 +14,7 @@ from libs.common.cipher import sealed_fields
 from libs.common.decision import Common, Document, Input
 from libs.common.events import Event, Hold, ReportKind, ReportStatus
 from libs.common.http.words import without_text
-from libs.common.mongo import CollectionSpec
+from libs.common.mongo.collection import CollectionSpec
 from services.reports.api.routes import TEXTS
 from services.reports.domain import alarm, telling
 from services.reports.domain.arrival import Reason, ReleaseReport

@@ -18,7 +18,8 @@ from pymongo import WriteConcern
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from libs.common.mongo import Database, translated
+from libs.common.mongo.calls import translated
+from libs.common.mongo.database import Database
 
 _RAW: Final[CodecOptions[RawBSONDocument]] = CodecOptions(document_class=RawBSONDocument)
 #: Documents of one round trip.
