@@ -28,7 +28,6 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
 from bench.push import _patient, _report
-from libs.common import bus
 from libs.common.cloudevents import CloudEvent, encode
 from libs.common.devstack.child import Child
 from libs.common.devstack.day import records
@@ -37,6 +36,7 @@ from libs.common.devstack.day.plan import Outcome, Stay
 from libs.common.devstack.places import ROOT, SERVICES, free_ports
 from libs.common.devstack.stack import Stack
 from libs.common.events import Event
+from libs.common.kafka.producer import PRODUCER
 from tests.simulators.webhooks import WebhookReceiver
 
 PATIENTS = 400
@@ -112,7 +112,7 @@ class Bench:
 
     async def run(self) -> None:
         async with AIOKafkaProducer(
-            bootstrap_servers=self._stack.bootstrap, **bus.PRODUCER
+            bootstrap_servers=self._stack.bootstrap, **PRODUCER
         ) as producer:
             self._producer = producer
             self._reader = AIOKafkaConsumer(bootstrap_servers=self._stack.bootstrap)

@@ -16,8 +16,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from bench.world import BATCH, World, answer, write
 from libs.common import logs
-from libs.common.bus import ConsumerClient
 from libs.common.cloudevents import decode
+from libs.common.kafka.member import ConsumerClient
 
 
 async def raw(world: World, ready: asyncio.Event) -> None:

@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from bench.world import HOSPITAL, NAMES, PAD
-from libs.common import bus
-from libs.common.bus import TopicSpec, create_topics
 from libs.common.cloudevents import CloudEvent, encode
 from libs.common.devstack.stack import Stack
+from libs.common.kafka.producer import PRODUCER
+from libs.common.kafka.topics import TopicSpec, create_topics
 from tests.support.toy import Ticked
 
 RATE = 100
@@ -63,7 +63,7 @@ async def through(stack: Stack, hop: str, seconds: int = SECONDS) -> list[float]
 
 
 async def _timed(bootstrap: str, topic: str, out: str, events: int) -> list[float]:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **bus.PRODUCER)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **PRODUCER)
     reader = AIOKafkaConsumer(out, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await producer.start()
     await reader.start()

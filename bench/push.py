@@ -21,7 +21,6 @@ from datetime import UTC, date, datetime, timedelta
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from bench.latency import quantile
-from libs.common import bus
 from libs.common.cloudevents import CloudEvent, Undecodable, UnknownType, decode, encode
 from libs.common.devstack.places import free_ports
 from libs.common.devstack.stack import Stack
@@ -33,6 +32,7 @@ from libs.common.events import (
     ReportReady,
     ReportStatus,
 )
+from libs.common.kafka.producer import PRODUCER
 from tests.simulators.webhooks import WebhookReceiver
 
 RATE = 20
@@ -83,7 +83,7 @@ def _report(n: int, name: str) -> ReportReady:
 
 class Bench:
     def __init__(self, bootstrap: str) -> None:
-        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **bus.PRODUCER)
+        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **PRODUCER)
         self._reader = AIOKafkaConsumer(
             "notify.events", bootstrap_servers=bootstrap, auto_offset_reset="latest"
         )

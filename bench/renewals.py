@@ -23,11 +23,11 @@ from bench.http_commands import CONNECTIONS, SECONDS, WARM
 from bench.latency import quantile
 from bench.rounds import spread
 from libs.common.auth import Role
-from libs.common.bus import read_all
 from libs.common.decision import Document
 from libs.common.devstack.day.records import WELL
 from libs.common.devstack.stack import Stack
 from libs.common.events import RefillEffective
+from libs.common.kafka.reading import read_all
 from libs.common.mongo.database import Database
 from libs.common.mongo.documents import row_of
 from services.prescriptions.domain.documents import Order, PatientCare, Prescription, Visit

@@ -19,8 +19,8 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.annotations import KafkaMessage
 
 from bench.world import BATCH, Row, World, answer, write
-from libs.common.bus import Producer
 from libs.common.cloudevents import CloudEvent, Undecodable, decode
+from libs.common.kafka.producer import Producer
 from tests.support.toy import Tally
 
 Send = Callable[[Sequence[Row]], Awaitable[None]]

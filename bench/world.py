@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from libs.common import bus
-from libs.common.bus import ConsumerClient, Producer, Record, TopicSpec, create_topics
 from libs.common.cloudevents import CloudEvent, encode
 from libs.common.cloudevents import Record as EncodedEvent
 from libs.common.decision import derived_id
 from libs.common.events import Event
+from libs.common.kafka.member import CONSUMER, ConsumerClient
+from libs.common.kafka.producer import PRODUCER, Producer, R
+from libs.common.kafka.record import Record
+from libs.common.kafka.topics import TopicSpec, create_topics
 from libs.common.migrate import migrate
 from libs.common.replays import replay_topic
 from tests.support.toy import SPEC, Tallied, Ticked, Toy
@@ -185,11 +187,11 @@ class World:
 
     @property
     def producer_settings(self) -> dict[str, Any]:
-        return {"bootstrap_servers": self.bootstrap, **bus.PRODUCER}
+        return {"bootstrap_servers": self.bootstrap, **PRODUCER}
 
     @property
     def consumer_settings(self) -> dict[str, Any]:
-        return dict(bus.CONSUMER)
+        return dict(CONSUMER)
 
 
 class _Client(ConsumerClient):
@@ -209,7 +211,7 @@ class _Producer(Producer):
 
     meter: Meter
 
-    async def send(self, rows: Sequence[bus.R]) -> list[bus.R]:
+    async def send(self, rows: Sequence[R]) -> list[R]:
         taken = await super().send(rows)
         self.meter.acked(len(taken))
         return taken

@@ -47,7 +47,7 @@ from lianxin.output import (
     table,
     wrong_settings,
 )
-from libs.common.kafka_admin import Kafka, Place
+from libs.common.kafka.admin import Kafka, Place
 from libs.common.lease import LEASES
 from libs.common.migrate import migrate
 from libs.common.mongo.copy import PAGE, Copy, TookTooLong, as_it_stands, put

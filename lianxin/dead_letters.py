@@ -23,8 +23,8 @@ from lianxin.installation import SERVICES, Installation
 from lianxin.output import LOOK, WELL, Answer, Failed, Json, command, plain, table
 from lianxin.records import NAMES, Letter, headers, letter, said, settle
 from lianxin.sending import Choice, Sent, send_again, sentences
-from libs.common.bus import Record
-from libs.common.kafka_admin import Kafka
+from libs.common.kafka.admin import Kafka
+from libs.common.kafka.record import Record
 
 #: Of a list, unless asked for more.
 SHOWN: Final = 50

@@ -25,7 +25,7 @@ from libs.common import topic_registry
 from libs.common.broker import Broker
 from libs.common.clock import Ports
 from libs.common.dev_issuer import PATH
-from libs.common.kafka_admin import Kafka
+from libs.common.kafka.admin import Kafka
 from libs.common.mongo.database import Database
 from libs.common.service import ServiceSpec
 from libs.common.settings import Settings

@@ -20,8 +20,8 @@ from lianxin.installation import SERVICES, Installation
 from lianxin.output import LOOK, WELL, Answer, Json, command, duration, table
 from lianxin.records import said
 from lianxin.status import WAITS_LONG, owned
-from libs.common.bus import BusError
-from libs.common.kafka_admin import Kafka
+from libs.common.kafka.admin import Kafka
+from libs.common.kafka.client import BusError
 from libs.common.mongo.database import Database
 from libs.common.rows import OUTBOX
 

@@ -24,7 +24,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from libs.common.bus import BusError
+from libs.common.kafka.client import BusError
 from libs.common.mongo.errors import Conflict, Unavailable, Unstorable
 
 P = ParamSpec("P")

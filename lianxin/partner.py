@@ -21,9 +21,11 @@ from rich.text import Text
 from lianxin import asked, trail
 from lianxin.installation import Installation
 from lianxin.output import LOOK, WELL, Answer, Failed, Json, command, table
-from libs.common import kafka_access, kafka_rights, yaml_files
-from libs.common.bus import BusError
-from libs.common.kafka_cluster import Cluster, cluster
+from libs.common import yaml_files
+from libs.common.kafka import access as kafka_access
+from libs.common.kafka import rights as kafka_rights
+from libs.common.kafka.client import BusError
+from libs.common.kafka.cluster import Cluster, cluster
 from services.interop.domain.partners import Partner, Partners
 from services.interop.domain.subscription import LIVE, RETIRED, Status, Subscription
 from services.interop.edge.partners import PartnersError, load_partners

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final
 
-from libs.common.bus import Record, Unreadable
 from libs.common.fates import Fate
+from libs.common.kafka.record import Record, Unreadable
 from libs.common.mongo.database import Database
 from libs.common.mongo.documents import Row
 from libs.common.replays import COPY, LETTER, Origin, origin

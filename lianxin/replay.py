@@ -22,11 +22,11 @@ from lianxin.installation import Installation
 from lianxin.output import LOOK, WELL, Answer, Failed, Json, command, table
 from lianxin.records import PAGE, Told, headers, inbox_rows, told
 from lianxin.sending import Choice, Sent, send_again, sentences
-from libs.common.bus import Record
 from libs.common.cloudevents import Undecodable, UnknownType, decode
 from libs.common.events import EVENT_TYPES
 from libs.common.fates import Fate
-from libs.common.kafka_admin import Kafka, Place
+from libs.common.kafka.admin import Kafka, Place
+from libs.common.kafka.record import Record
 from libs.common.migrate import INBOX_DAYS
 
 #: Records of one command, which it keeps in mind (1 KB each); more are done in several stretches.

@@ -17,8 +17,8 @@ from lianxin import asked, trail
 from lianxin.backup_files import Damaged, manifest_of
 from lianxin.installation import Installation
 from lianxin.output import LOOK, WELL, Answer, Failed, Json, command, table
-from libs.common.kafka_admin import Kafka, Place
-from libs.common.kafka_cluster import cluster
+from libs.common.kafka.admin import Kafka, Place
+from libs.common.kafka.cluster import cluster
 
 
 @command

@@ -17,9 +17,10 @@ from lianxin import trail
 from lianxin.installation import Installation
 from lianxin.output import Failed, console
 from lianxin.records import PAGE, Told, inbox_rows
-from libs.common.bus import Producer, Record
 from libs.common.fates import Fate
-from libs.common.kafka_admin import Kafka, Place
+from libs.common.kafka.admin import Kafka, Place
+from libs.common.kafka.producer import Producer
+from libs.common.kafka.record import Record
 from libs.common.replays import Copy, copy, replay_topic
 
 #: Seconds that a command waits for the service to read what it was sent.

@@ -21,9 +21,9 @@ from rich.table import Table
 
 from lianxin.installation import SERVICES, Installation
 from lianxin.output import LOOK, WELL, Answer, Json, command, duration, table
-from libs.common.bus import BusError
 from libs.common.clock import Clock
-from libs.common.kafka_admin import Kafka, Place
+from libs.common.kafka.admin import Kafka, Place
+from libs.common.kafka.client import BusError
 from libs.common.lease import LEASES
 from libs.common.mongo.database import Database
 from libs.common.mongo.errors import Unavailable, Unstorable

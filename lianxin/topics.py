@@ -16,8 +16,9 @@ import typer
 
 from lianxin.installation import Installation
 from lianxin.output import LOOK, WELL, Answer, Json, command, table
-from libs.common.bus import BusError, TopicSpec
-from libs.common.kafka_cluster import Cluster, TopicState, cluster
+from libs.common.kafka.client import BusError
+from libs.common.kafka.cluster import Cluster, TopicState, cluster
+from libs.common.kafka.topics import TopicSpec
 from libs.common.topic_registry import Topic
 
 app = typer.Typer(no_args_is_help=True, help="Topics: the registry's against the cluster's.")

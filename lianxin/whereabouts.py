@@ -18,12 +18,12 @@ import httpx
 from lianxin.installation import SERVICES, Installation
 from lianxin.records import Letter, Told, at, headers, inbox_rows, letter, told
 from lianxin.status import consumer_stopped
-from libs.common.bus import Record
 from libs.common.clock import Clock
 from libs.common.decision import derived_id
 from libs.common.events import NotificationRequested
 from libs.common.fates import Fate
-from libs.common.kafka_admin import Kafka, Place
+from libs.common.kafka.admin import Kafka, Place
+from libs.common.kafka.record import Record
 from libs.common.migrate import INBOX_DAYS
 from libs.common.mongo.documents import Row
 from libs.common.replays import Origin, origin

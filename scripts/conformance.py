@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from libs.common.broker import KafkaSettings
-from libs.common.bus import Record, Unreadable
+from libs.common.kafka.record import Record, Unreadable
 from libs.common.topic_registry import Topic
 from scripts.contracts import CONTRACTS
 from scripts.findings import Finding, Inspector, report

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from pydantic_core import from_json
 
-from libs.common.bus import Record, Unreadable
 from libs.common.cloudevents import (
     CloudEvent,
     Reason,
@@ -27,6 +26,7 @@ from libs.common.cloudevents import (
     partition_for,
 )
 from libs.common.events import EVENT_TYPES
+from libs.common.kafka.record import Record, Unreadable
 
 #: A reader rejects what lies further ahead than this.
 AHEAD = timedelta(minutes=5)

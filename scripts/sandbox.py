@@ -23,7 +23,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from libs.common.bus import BusError, Producer
 from libs.common.cloudevents import CloudEvent, dataschema, encode
 from libs.common.devstack import kafka, topics
 from libs.common.devstack.child import Child, sweep
@@ -32,6 +31,8 @@ from libs.common.devstack.lock import FolderLock
 from libs.common.devstack.places import Ports
 from libs.common.devstack.run import data_folder
 from libs.common.events import EVENT_TYPES
+from libs.common.kafka.client import BusError
+from libs.common.kafka.producer import Producer
 from scripts.contracts import CONTRACTS
 from scripts.published import read
 

@@ -17,8 +17,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from libs.common import kafka_rights, topic_registry, yaml_files
-from libs.common.kafka_rights import CLUSTER, OPERATORS, Topics, kafka_user
+from libs.common import topic_registry, yaml_files
+from libs.common.kafka import rights as kafka_rights
+from libs.common.kafka.rights import CLUSTER, OPERATORS, Topics, kafka_user
 from libs.common.topic_registry import Topic
 from services.interop.domain.partners import Partner, Partners
 

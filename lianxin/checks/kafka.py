@@ -12,10 +12,12 @@ from typing import Final
 from lianxin import partner, topics
 from lianxin.checks import Deployment, Finding, Findings
 from lianxin.output import Failed
-from libs.common import kafka_access, kafka_rights
-from libs.common.bus import CONSUMER, BusError
-from libs.common.kafka_cluster import Cluster, cluster
-from libs.common.kafka_rights import Right
+from libs.common.kafka import access as kafka_access
+from libs.common.kafka import rights as kafka_rights
+from libs.common.kafka.client import BusError
+from libs.common.kafka.cluster import Cluster, cluster
+from libs.common.kafka.member import CONSUMER
+from libs.common.kafka.rights import Right
 
 CHECK: Final = "kafka"
 #: Each broker's, with what it should be and why.

@@ -15,11 +15,11 @@ from collections.abc import Callable
 import structlog
 
 from libs.common import metrics
-from libs.common.bus import BusError
 from libs.common.clock import Ports
 from libs.common.decision import Input
 from libs.common.engine import Engine
 from libs.common.fates import Outcome
+from libs.common.kafka.client import BusError
 from libs.common.mongo.errors import Conflict, Unavailable
 from libs.common.relay import Relay
 

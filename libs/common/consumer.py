@@ -20,7 +20,6 @@ from typing import TypeVar
 import structlog
 
 from libs.common import exemplars, metrics
-from libs.common.bus import BusError, ConsumerClient, Record, Unreadable, end_if_cancelled
 from libs.common.clock import Ports
 from libs.common.cloudevents import AHEAD, Reason, Undecodable, UnknownType, decode
 from libs.common.dead_letters import DeadLetter, DeadLetters
@@ -29,6 +28,9 @@ from libs.common.engine import Engine
 from libs.common.events import Event
 from libs.common.fates import Fate, Reject
 from libs.common.flood import FloodGuard
+from libs.common.kafka.client import BusError, end_if_cancelled
+from libs.common.kafka.member import ConsumerClient
+from libs.common.kafka.record import Record, Unreadable
 from libs.common.mongo.errors import Conflict, Unavailable
 from libs.common.replays import is_replay
 

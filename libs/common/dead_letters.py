@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from libs.common import metrics
-from libs.common.bus import BusError, Producer, Record
+from libs.common.kafka.client import BusError
+from libs.common.kafka.producer import Producer
+from libs.common.kafka.record import Record
 
 
 @dataclass(frozen=True, slots=True)

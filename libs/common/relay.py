@@ -22,8 +22,9 @@ from datetime import timedelta
 import structlog
 
 from libs.common import metrics
-from libs.common.bus import BusError, Producer, end_if_cancelled
 from libs.common.clock import Ports
+from libs.common.kafka.client import BusError, end_if_cancelled
+from libs.common.kafka.producer import Producer
 from libs.common.lease import Lease
 from libs.common.mongo.database import Database
 from libs.common.mongo.documents import Row

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from libs.common.bus import Record
+from libs.common.kafka.record import Record
 
 #: A dead letter's own headers, and a copy's; neither is part of the record that they tell of.
 LETTER: Final = "dlq_"

@@ -24,7 +24,6 @@ from fastapi import APIRouter, FastAPI
 
 from libs.common import audit, logs, metrics, telemetry
 from libs.common.auth import TokenVerifier
-from libs.common.bus import BusError, ConsumerClient, Producer, topics_missing
 from libs.common.clock import Ports
 from libs.common.commands import Commands
 from libs.common.consumer import Consumer
@@ -38,6 +37,10 @@ from libs.common.http.app import create_app
 from libs.common.http.dialect import Dialect
 from libs.common.http.words import Texts
 from libs.common.jwks import fetch_keys
+from libs.common.kafka.client import BusError
+from libs.common.kafka.member import ConsumerClient
+from libs.common.kafka.producer import Producer
+from libs.common.kafka.topics import topics_missing
 from libs.common.lease import Lease
 from libs.common.loop_lag import tell_tasks_when_asked, watch_loop
 from libs.common.migrate import Life, missing

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from libs.common.bus import read_all
 from libs.common.devstack.places import SERVICES
 from libs.common.events import PatientDeceased
+from libs.common.kafka.reading import read_all
 from tests.containers.hosted import Hosted, Service
 from tests.support import podman
 

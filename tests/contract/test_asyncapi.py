@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from libs.common.bus import Unreadable
 from libs.common.dead_letters import DeadLetter, DeadLetters
 from libs.common.events import EVENT_TYPES
+from libs.common.kafka.record import Unreadable
 from libs.common.structured import NAMES
 from scripts.contracts import CONTRACTS, drift, generate
 from scripts.lint_asyncapi import lint

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.bus import Producer, TopicSpec, create_topics, read_all
 from libs.common.devstack.child import Program, sweep
 from libs.common.devstack.errors import StackError
 from libs.common.devstack.part import Said
 from libs.common.devstack.places import ROOT, Ports
 from libs.common.devstack.probe import http_answers, kafka_answers, mongo_answers
 from libs.common.devstack.stack import Stack
+from libs.common.kafka.producer import Producer
+from libs.common.kafka.reading import read_all
+from libs.common.kafka.topics import TopicSpec, create_topics
 from libs.common.mongo.database import Database
 
 

@@ -18,12 +18,12 @@ import httpx
 import pytest
 
 from libs.common import telemetry
-from libs.common.bus import Producer
 from libs.common.cloudevents import CloudEvent, encode
 from libs.common.devstack import services
 from libs.common.devstack.places import Ports
 from libs.common.devstack.stack import Stack
 from libs.common.events import Event, PatientDeceased, PatientRegistered
+from libs.common.kafka.producer import Producer
 
 NAME, HOSPITAL = "page-under-test", "page-hospital"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from libs.common.bus import Record, Unreadable
 from libs.common.cloudevents import dataschema, partition_for
+from libs.common.kafka.record import Record, Unreadable
 from libs.common.undecodable import Reason
 from tests.support.examples import BODIES, TRACEPARENT
 

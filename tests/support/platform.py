@@ -25,13 +25,14 @@ import httpx
 import yaml
 from aiokafka.errors import KafkaError
 
-from libs.common.bus import BusError, Producer
 from libs.common.clock import Ports
 from libs.common.cloudevents import CloudEvent, encode
 from libs.common.devstack.child import Child
 from libs.common.devstack.places import ROOT, SERVICES, free_ports
 from libs.common.devstack.stack import Stack
 from libs.common.events import Event
+from libs.common.kafka.client import BusError
+from libs.common.kafka.producer import Producer
 from libs.common.mongo.collection import CollectionSpec
 from libs.common.mongo.database import Database
 from libs.common.mongo.documents import Row

@@ -24,7 +24,7 @@ from libs.common.broker import Broker
 from libs.common.devstack import database, kafka
 from libs.common.devstack.child import Child
 from libs.common.devstack.places import ROOT, Ports, free_ports
-from libs.common.kafka_rights import Operation, Right
+from libs.common.kafka.rights import Operation, Right
 from tests.integration.kit.programs import environment, of
 
 USERS = ROOT / "deploy/k8s/components/kafka/users.yaml"

@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from libs.common.bus import Record, TopicSpec, create_topics
 from libs.common.cloudevents import CloudEvent, Undecodable, UnknownType, decode
+from libs.common.kafka.record import Record
+from libs.common.kafka.topics import TopicSpec, create_topics
 from libs.common.replays import replay_topic
 
 Position = tuple[str, int]

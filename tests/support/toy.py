@@ -14,14 +14,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from libs.common.bus import (
-    ConsumerClient,
-    Outgoing,
-    Producer,
-    TopicSpec,
-    create_topics,
-    read_all,
-)
 from libs.common.clock import Ports
 from libs.common.cloudevents import CloudEvent, Record, decode, encode
 from libs.common.commands import Commands
@@ -44,6 +36,11 @@ from libs.common.decision import (
 from libs.common.engine import Engine
 from libs.common.events import Event
 from libs.common.events.base import Sensitive
+from libs.common.kafka.member import ConsumerClient
+from libs.common.kafka.producer import Producer
+from libs.common.kafka.reading import read_all
+from libs.common.kafka.record import Outgoing
+from libs.common.kafka.topics import TopicSpec, create_topics
 from libs.common.lease import Lease
 from libs.common.migrate import migrate
 from libs.common.mongo.collection import CollectionSpec, Index

@@ -1,7 +1,7 @@
 """Does a broker, a database or a service really serve? Ask it in its own protocol.
 
 Hand-made requests of a few bytes, so that a launcher or a fixture needs neither an event
-loop nor a driver to ask (and only ``bus.py`` and ``mongo`` import those).
+loop nor a driver to ask (and only ``kafka`` and ``mongo`` import those).
 """
 
 from __future__ import annotations

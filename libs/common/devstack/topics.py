@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from libs.common import topic_registry
-from libs.common.bus import LARGEST_RECORD, BusError, TopicSpec, create_topics
 from libs.common.devstack.errors import StackError
 from libs.common.devstack.places import ROOT
+from libs.common.kafka.client import BusError
+from libs.common.kafka.producer import LARGEST_RECORD
+from libs.common.kafka.topics import TopicSpec, create_topics
 from libs.common.replays import replay_topic
 
 

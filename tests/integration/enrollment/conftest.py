@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from libs.common.bus import Producer, read_all
 from libs.common.cloudevents import CloudEvent, decode, encode
 from libs.common.devstack.stack import Stack
 from libs.common.events import EVENT_TYPES, Event, NotificationRequested
+from libs.common.kafka.producer import Producer
+from libs.common.kafka.reading import read_all
 from tests.support.topics import own_topics
 
 #: Seconds that an event may take through two processes on a busy machine.

@@ -10,12 +10,12 @@ from datetime import timedelta
 
 import pytest
 
-from libs.common.bus import Producer
 from libs.common.clock import Ports
 from libs.common.decision import Input
 from libs.common.devstack.stack import Stack
 from libs.common.engine import Engine
 from libs.common.fates import Fate
+from libs.common.kafka.producer import Producer
 from libs.common.lease import Lease
 from libs.common.migrate import migrate
 from libs.common.mongo.database import Database

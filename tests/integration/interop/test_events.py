@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from libs.common import logs
-from libs.common.bus import read_all
 from libs.common.devstack.places import ROOT
 from libs.common.devstack.stack import Stack
 from libs.common.events import EncounterDischarged, PatientUpdated
+from libs.common.kafka.reading import read_all
 from services.interop.edge.cloudevents import BATCH, STRUCTURED
 from services.interop.main import SPEC
 from tests.support.examples import BODIES

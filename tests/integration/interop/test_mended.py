@@ -12,9 +12,9 @@ from pathlib import Path
 import yaml
 
 from libs.common import logs
-from libs.common.bus import read_all
 from libs.common.devstack.places import ROOT, free_ports
 from libs.common.devstack.stack import Stack
+from libs.common.kafka.reading import read_all
 from services.interop.main import SPEC, load_policy
 from services.interop.settings import Settings
 from tests.integration.interop.given import sender

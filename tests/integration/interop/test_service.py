@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from libs.common import logs
-from libs.common.bus import read_all
 from libs.common.decision import Answer, Env, Input, State
 from libs.common.devstack.places import free_ports
 from libs.common.devstack.stack import Stack
@@ -24,6 +23,7 @@ from libs.common.events import (
     ReportKind,
     ReportReady,
 )
+from libs.common.kafka.reading import read_all
 from services.interop.edge.hl7.receive import Senders
 from services.interop.handlers import RECEIVE
 from services.interop.main import SPEC

@@ -13,7 +13,7 @@ import pytest
 
 from libs.common import topic_registry
 from libs.common.devstack import topics
-from libs.common.kafka_rights import of_partner
+from libs.common.kafka.rights import of_partner
 from scripts import conformance
 from scripts.sandbox import fill
 from tests.integration.kit.programs import KIT, environment, first_line, of, run

@@ -19,11 +19,12 @@ import uvicorn
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from libs.common import logs
-from libs.common.bus import Outgoing, Producer
 from libs.common.cloudevents import CloudEvent, encode
 from libs.common.devstack.places import ROOT, free_ports
 from libs.common.devstack.stack import Stack
 from libs.common.events import Event
+from libs.common.kafka.producer import Producer
+from libs.common.kafka.record import Outgoing
 from libs.common.mongo.database import Database
 from libs.common.mongo.documents import Row
 from libs.common.replays import Copy

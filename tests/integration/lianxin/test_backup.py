@@ -19,7 +19,7 @@ from libs.common.broker import Broker
 from libs.common.cloudevents import decode
 from libs.common.devstack.stack import Stack
 from libs.common.events import EVENT_TYPES, EncounterDischarged, InvitationIssued
-from libs.common.kafka_admin import Kafka
+from libs.common.kafka.admin import Kafka
 from libs.common.mongo.database import Database
 from services.enrollment.main import SPEC
 from tests.support.command_line import Said, lianxin

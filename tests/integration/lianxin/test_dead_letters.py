@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from libs.common.bus import TopicSpec, create_topics
 from libs.common.decision import Answer, Env, Input, State
 from libs.common.events import DischargeCancelled
+from libs.common.kafka.topics import TopicSpec, create_topics
 from services.enrollment import main as enrollment
 from tests.integration.lianxin.conftest import World
 from tests.integration.lianxin.test_trace import DISCHARGED, JUST_NOW, discharge, handled, new_id

@@ -23,12 +23,14 @@ from lianxin import installation
 from lianxin.checks import Deployment, Findings, certificates
 from lianxin.installation import SERVICES
 from lianxin.topics import Figures
-from libs.common import envelope, kafka_access, kafka_rights, topic_registry
+from libs.common import envelope, topic_registry
 from libs.common.cipher import Place
 from libs.common.devstack.places import ROOT, free_ports
 from libs.common.devstack.stack import Stack
-from libs.common.kafka_cluster import Cluster, cluster
-from libs.common.kafka_rights import Right
+from libs.common.kafka import access as kafka_access
+from libs.common.kafka import rights as kafka_rights
+from libs.common.kafka.cluster import Cluster, cluster
+from libs.common.kafka.rights import Right
 from libs.common.mongo.database import Database
 from libs.common.mongo.documents import row_of, sealed
 from services.interop.domain.document import StoredDocument

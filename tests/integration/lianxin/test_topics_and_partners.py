@@ -18,13 +18,15 @@ import pytest
 from lianxin.backup_files import MANIFEST, Manifest, Offset
 from lianxin.installation import Installation
 from lianxin.partner import suspend
-from libs.common import audit, kafka_access, kafka_rights, topic_registry
+from libs.common import audit, topic_registry
 from libs.common.broker import Broker
-from libs.common.bus import BusError
 from libs.common.devstack.places import ROOT
 from libs.common.devstack.stack import Stack
-from libs.common.kafka_cluster import cluster
-from libs.common.kafka_rights import Right
+from libs.common.kafka import access as kafka_access
+from libs.common.kafka import rights as kafka_rights
+from libs.common.kafka.client import BusError
+from libs.common.kafka.cluster import cluster
+from libs.common.kafka.rights import Right
 from libs.common.mongo.database import Database
 from services.interop.domain.subscription import RETIRED
 from tests.support import secured

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from libs.common.bus import Producer
 from libs.common.decision import Answer, Env, Input, State
 from libs.common.devstack.places import free_ports
 from libs.common.events import Disposition, NotificationRequested, PatientRegistered
 from libs.common.flood import OWN_FAULTS
+from libs.common.kafka.producer import Producer
 from libs.common.service import Runtime
 from services.enrollment import main as enrollment
 from tests.integration.lianxin.conftest import HIS, World

@@ -19,7 +19,6 @@ import httpx
 import pytest
 import yaml
 
-from libs.common.bus import Producer, read_all
 from libs.common.cloudevents import CloudEvent, decode, encode
 from libs.common.devstack.places import ROOT, free_ports
 from libs.common.devstack.stack import Stack
@@ -35,7 +34,9 @@ from libs.common.events import (
     NotificationSuppressed,
     PatientRegistered,
 )
-from libs.common.kafka_cluster import cluster
+from libs.common.kafka.cluster import cluster
+from libs.common.kafka.producer import Producer
+from libs.common.kafka.reading import read_all
 from libs.common.mongo.database import Database
 from services.notify.main import SPEC
 from services.notify.store import DELIVERIES

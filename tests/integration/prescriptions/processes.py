@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from libs.common.bus import Producer
 from libs.common.devstack.stack import Stack
+from libs.common.kafka.producer import Producer
 from tests.integration.prescriptions.replicas import MovableClock, Replicas
 from tests.support.topics import own_topics
 

@@ -19,12 +19,13 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from libs.common.bus import Producer, read_all
 from libs.common.clock import Ports, SystemClock
 from libs.common.cloudevents import CloudEvent, decode, encode
 from libs.common.dev_issuer import JWKS_FILE, DevelopmentIssuer
 from libs.common.devstack.stack import Stack
 from libs.common.events import EVENT_TYPES, Event
+from libs.common.kafka.producer import Producer
+from libs.common.kafka.reading import read_all
 from libs.common.migrate import migrate
 from libs.common.mongo.database import Database
 from libs.common.mongo.documents import Row

@@ -13,8 +13,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from libs.common import consumer
-from libs.common.bus import Unreadable, cached_partition, read_all
 from libs.common.cloudevents import Record, Undecodable, decode
+from libs.common.kafka.producer import cached_partition
+from libs.common.kafka.reading import read_all
+from libs.common.kafka.record import Unreadable
 from libs.common.metrics import EVENTS_LATE
 from tests.support.toy import Broken, Toy, eventually, in_order
 

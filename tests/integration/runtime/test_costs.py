@@ -18,9 +18,9 @@ from aiokafka.client import AIOKafkaClient
 from bench.ours import ours
 from bench.profiled import CallMeter
 from bench.world import BATCH, EVENTS, Meter, World, prefill
-from libs.common.bus import Producer
 from libs.common.decision import Answer, Decision, Document, Env, Handler, Input, Need, State, by_id
 from libs.common.engine import RULE_ATTEMPTS, Engine
+from libs.common.kafka.producer import Producer
 from libs.common.lease import LEASES
 from libs.common.migrate import migrate
 from libs.common.mongo.collection import CollectionSpec

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-from libs.common.bus import BusError, Producer
 from libs.common.clock import Ports
+from libs.common.kafka.client import BusError
+from libs.common.kafka.producer import Producer
 from tests.support.toy import Replica, Toy, eventually, in_order, tick_command
 
 

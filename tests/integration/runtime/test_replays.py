@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import aclosing
 from dataclasses import replace
 
-from libs.common.bus import Record, read_all
 from libs.common.decision import Answer, Env, Input, State
 from libs.common.flood import OWN_FAULTS
+from libs.common.kafka.reading import read_all
+from libs.common.kafka.record import Record
 from libs.common.replays import copy, origin, replay_topic
 from tests.support.topics import once
 from tests.support.toy import Toy, eventually

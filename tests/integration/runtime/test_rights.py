@@ -13,12 +13,15 @@ from aiokafka.errors import TopicAuthorizationFailedError
 
 from libs.common import topic_registry
 from libs.common.broker import Broker
-from libs.common.bus import BusError, ConsumerClient, Producer, TopicSpec, create_topics
 from libs.common.devstack import topics
 from libs.common.devstack.places import ROOT, SERVICES
-from libs.common.kafka_admin import Kafka
-from libs.common.kafka_cluster import cluster
-from libs.common.kafka_rights import OPERATORS
+from libs.common.kafka.admin import Kafka
+from libs.common.kafka.client import BusError
+from libs.common.kafka.cluster import cluster
+from libs.common.kafka.member import ConsumerClient
+from libs.common.kafka.producer import Producer
+from libs.common.kafka.rights import OPERATORS
+from libs.common.kafka.topics import TopicSpec, create_topics
 from scripts.sandbox import Outgoing
 from tests.integration.kit.programs import compiled
 from tests.support import secured

@@ -17,14 +17,17 @@ import pytest
 
 from libs.common import topic_registry
 from libs.common.broker import Broker
-from libs.common.bus import BusError, Producer, read_all, topics_missing
 from libs.common.cloudevents import decode, encode
 from libs.common.devstack import topics
 from libs.common.devstack.child import Child, Program
 from libs.common.devstack.places import ROOT, free_ports
 from libs.common.devstack.probe import http_answers
 from libs.common.events import InvitationIssued
-from libs.common.kafka_rights import of_partner
+from libs.common.kafka.client import BusError
+from libs.common.kafka.producer import Producer
+from libs.common.kafka.reading import read_all
+from libs.common.kafka.rights import of_partner
+from libs.common.kafka.topics import topics_missing
 from libs.common.mongo.database import Database
 from libs.common.mongo.errors import Unavailable
 from scripts.sandbox import Outgoing

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from libs.common import kafka_admin
 from libs.common.broker import Broker
-from libs.common.bus import BusError
-from libs.common.kafka_admin import Kafka
+from libs.common.kafka import admin
+from libs.common.kafka.admin import Kafka
+from libs.common.kafka.client import BusError
 
 PLACE = ("hospital.reports", 1)
 
@@ -52,7 +52,7 @@ async def test_where_nothing_is_left_to_read_the_client_is_not_disturbed() -> No
 
 
 async def test_a_client_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_admin, "PATIENCE", 0.01)
+    monkeypatch.setattr(admin, "PATIENCE", 0.01)
     kafka = Kafka(Broker("away:9092"))
     kafka._consumer = Silent()
     await asyncio.wait_for(kafka.close(), 5)

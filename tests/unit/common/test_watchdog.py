@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from libs.common.bus import BusError
 from libs.common.clock import Ports
 from libs.common.consumer import LOST, STUCK, WATCH, Consumer
+from libs.common.kafka.client import BusError
 
 Lags = dict[tuple[str, int], int]
 NONE: Lags = {("t", 0): 0}

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from lianxin.output import AWAY, LOOK, WRONG, Answer, Failed, Json, command, duration, table
-from libs.common.bus import BusError
+from libs.common.kafka.client import BusError
 from libs.common.mongo.errors import Duplicate, Unavailable
 
 

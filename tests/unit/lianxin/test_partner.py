@@ -13,11 +13,13 @@ import yaml
 from lianxin.installation import SERVICES, Installation
 from lianxin.output import Failed
 from lianxin.partner import admitted, app, as_file, expelled, files, new_partner, partners_own
-from libs.common import kafka_access, kafka_rights, topic_registry
-from libs.common.bus import BusError
+from libs.common import topic_registry
 from libs.common.devstack.places import ROOT
-from libs.common.kafka_cluster import Cluster
-from libs.common.kafka_rights import Right
+from libs.common.kafka import access as kafka_access
+from libs.common.kafka import rights as kafka_rights
+from libs.common.kafka.client import BusError
+from libs.common.kafka.cluster import Cluster
+from libs.common.kafka.rights import Right
 from services.interop.edge.partners import load_partners
 
 REGISTRY = topic_registry.read(ROOT / topic_registry.FOLDER)

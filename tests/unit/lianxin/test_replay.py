@@ -10,7 +10,7 @@ import pytest
 
 from lianxin.output import Failed
 from lianxin.replay import MOST, read_spans
-from libs.common.kafka_admin import Kafka, Place
+from libs.common.kafka.admin import Kafka, Place
 
 TOPIC, GROUP = "hospital.reports", "lianxin.reports"
 ONE, TWO = (TOPIC, 0), (TOPIC, 1)

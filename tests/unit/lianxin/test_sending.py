@@ -12,8 +12,8 @@ from lianxin import sending
 from lianxin.installation import Installation
 from lianxin.records import Told
 from lianxin.sending import Choice, send_again
-from libs.common.bus import BusError
-from libs.common.kafka_admin import Kafka
+from libs.common.kafka.admin import Kafka
+from libs.common.kafka.client import BusError
 
 TOPIC = "hospital.reports"
 TOLD = Told("e-1", "/test/his", "t", "h1", None, None, None, None)

@@ -13,8 +13,8 @@ from lianxin import installation
 from lianxin.installation import Installation
 from lianxin.status import ServiceStatus, _http, asked, read
 from lianxin.whereabouts import Search
-from libs.common.bus import Record
-from libs.common.kafka_admin import Group, Kafka, Place
+from libs.common.kafka.admin import Group, Kafka, Place
+from libs.common.kafka.record import Record
 
 
 class Broker:

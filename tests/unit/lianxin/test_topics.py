@@ -9,7 +9,7 @@ import pytest
 from lianxin.topics import Difference, Figures, differences, wanted_config
 from libs.common import topic_registry
 from libs.common.devstack.places import ROOT
-from libs.common.kafka_cluster import TopicState
+from libs.common.kafka.cluster import TopicState
 
 REGISTRY = topic_registry.read(ROOT / topic_registry.FOLDER)
 FIGURES = Figures(replication=3, min_insync=2)

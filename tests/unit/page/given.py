@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 from fastapi import FastAPI
 
-from libs.common import bus
 from libs.common.cloudevents import CloudEvent, encode
 from libs.common.devstack.page.app import build
 from libs.common.devstack.page.settings import Settings
@@ -25,6 +24,7 @@ from libs.common.events import (
     MemberRole,
     PatientRegistered,
 )
+from libs.common.kafka.record import Record
 
 T0 = datetime(2026, 11, 18, 2, 0, tzinfo=UTC)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -44,7 +44,7 @@ def event(data: Event, id: str = "e-1", source: str = "/services/enrollment") ->
     )
 
 
-def record(event: CloudEvent, timestamp: int = 1000) -> bus.Record:
+def record(event: CloudEvent, timestamp: int = 1000) -> Record:
     encoded = encode(event)
     made: Any = SimpleNamespace(
         topic=event.data.TOPIC,
@@ -115,8 +115,8 @@ def span(
     )
 
 
-async def nothing() -> AsyncIterator[bus.Record]:
-    none: list[bus.Record] = []
+async def nothing() -> AsyncIterator[Record]:
+    none: list[Record] = []
     for record in none:
         yield record
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from libs.common.bus import Record
+from libs.common.kafka.record import Record
 from libs.common.undecodable import Reason
 from scripts.findings import RECOMMENDED, REMEDIES, Finding, Inspector, report
 from tests.support.planted import (

@@ -10,7 +10,7 @@ import yaml
 
 from libs.common import topic_registry
 from libs.common.devstack.places import ROOT, SERVICES
-from libs.common.kafka_rights import OPERATORS, Right, ours
+from libs.common.kafka.rights import OPERATORS, Right, ours
 from scripts import strimzi
 from scripts.strimzi import COMPONENTS, Refused, files, main, partner_users
 from services.interop.domain.partners import Partner

@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import TypeVar, cast
 
-from libs.common import bus
-from libs.common.bus import BusError
 from libs.common.cloudevents import CloudEvent, Undecodable, UnknownType, decode
 from libs.common.devstack import topics
 from libs.common.events import Event
+from libs.common.kafka.client import BusError
+from libs.common.kafka.reading import read_all
+from libs.common.kafka.record import Record
 
 #: Seconds within which anything must have happened. Far more than it takes: the machine may
 #: be busy.
@@ -56,7 +57,7 @@ class Hearing:
         names = [t.name for t in topics.specs()]
         while True:
             try:
-                records = bus.read_all(self._bootstrap, names)
+                records = read_all(self._bootstrap, names)
                 async with aclosing(records):  # type: ignore[type-var]
                     async for record in records:
                         if record.timestamp >= self._began:
@@ -64,7 +65,7 @@ class Hearing:
             except BusError:
                 await asyncio.sleep(1)
 
-    def _hear(self, record: bus.Record) -> None:
+    def _hear(self, record: Record) -> None:
         if record.topic.endswith(".dlq"):
             reason = dict(record.headers).get("dlq_reason", b"").decode(errors="replace")
             self.dead_letters.append((record.topic, reason))

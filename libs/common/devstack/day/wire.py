@@ -15,7 +15,7 @@ from typing import Any, Self
 import httpx
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from libs.common import bus, telemetry
+from libs.common import telemetry
 from libs.common.clock import Ports
 from libs.common.cloudevents import CloudEvent, encode
 from libs.common.dev_issuer import DevelopmentIssuer
@@ -24,6 +24,7 @@ from libs.common.devstack.day.hearing import DEADLINE, Failed, Hearing, eventual
 from libs.common.devstack.places import SERVICES
 from libs.common.devstack.stack import Stack
 from libs.common.events import Event
+from libs.common.kafka.producer import Producer
 
 HOSPITAL = "h1"
 #: The hospital's information system, as the ``source`` of its events.
@@ -58,7 +59,7 @@ class Wire(Hearing):
         self.services, self.page, self.issuer, self.mllp = services, page, issuer, mllp
         self.ports = Ports()
         self._http = httpx.AsyncClient(timeout=DEADLINE, trust_env=False)
-        self._producer = bus.Producer(bootstrap, idempotent=idempotent)
+        self._producer = Producer(bootstrap, idempotent=idempotent)
         self._telemetry = telemetry.setup("hospital", endpoint=page, install=False)
         self._tracer = self._telemetry.provider.get_tracer(__name__)
         self._tokens: dict[Caller, str] = {}

@@ -11,11 +11,13 @@ from typing import Protocol
 import structlog
 import yaml
 
-from libs.common import bus
 from libs.common.cloudevents import Undecodable, UnknownType, decode
 from libs.common.devstack.page.inboxes import Inboxes
 from libs.common.devstack.page.timeline import Timeline
 from libs.common.events import Channel, NotificationRead, NotificationSent
+from libs.common.kafka.client import BusError
+from libs.common.kafka.reading import read_all
+from libs.common.kafka.record import Record
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +27,7 @@ RETRY_SECONDS = 2.0
 class EventFeed(Protocol):
     """Every record there is, then live."""
 
-    def __call__(self) -> AsyncIterator[bus.Record]: ...
+    def __call__(self) -> AsyncIterator[Record]: ...
 
 
 def topics(registry: Path) -> list[str]:
@@ -44,14 +46,14 @@ class KafkaFeed:
     def __init__(self, bootstrap: str, names: Iterable[str]) -> None:
         self._bootstrap, self._topics = bootstrap, list(names)
 
-    async def __call__(self) -> AsyncIterator[bus.Record]:
+    async def __call__(self) -> AsyncIterator[Record]:
         while True:
             try:
-                records = bus.read_all(self._bootstrap, self._topics)
+                records = read_all(self._bootstrap, self._topics)
                 async with aclosing(records):  # type: ignore[type-var]
                     async for record in records:
                         yield record
-            except bus.BusError as error:
+            except BusError as error:
                 log.warning("broker_away", reason=str(error))
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -66,7 +68,7 @@ async def follow(feed: EventFeed, timeline: Timeline, inboxes: Inboxes) -> None:
             await asyncio.sleep(0)  # let the browser have a turn during the catch-up
 
 
-def take(record: bus.Record, timeline: Timeline, inboxes: Inboxes) -> None:
+def take(record: Record, timeline: Timeline, inboxes: Inboxes) -> None:
     """Put one record on the timeline. What is no event of ours is shown as nothing."""
     if record.topic.endswith(".dlq"):
         headers = dict(record.headers)

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 from fastapi import APIRouter, HTTPException, Request
 
-from libs.common.bus import BusError, Producer
 from libs.common.cloudevents import MAX_BYTES, CloudEvent, Undecodable, UnknownType, decode, encode
 from libs.common.devstack.page.traces import SpanRow
 from libs.common.devstack.page.views import World
+from libs.common.kafka.client import BusError
+from libs.common.kafka.producer import Producer
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 #: The topics that a hospital's systems write.

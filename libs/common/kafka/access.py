@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from libs.common.bus import BusError
-from libs.common.kafka_cluster import OPERATIONS, Cluster, check
-from libs.common.kafka_rights import Right
-from libs.common.kafka_wire import AlterScram, CreateAcls, DeleteAcls, DescribeAcls
+from libs.common.kafka.client import BusError
+from libs.common.kafka.cluster import OPERATIONS, Cluster, check
+from libs.common.kafka.rights import Right
+from libs.common.kafka.wire import AlterScram, CreateAcls, DeleteAcls, DescribeAcls
 
 #: Kafka's codes (org.apache.kafka.common.{resource,acl}).
 _KINDS: Final = {"topic": 2, "group": 3, "cluster": 4}

@@ -4,7 +4,7 @@ Its ``alter_configs`` is Kafka's old AlterConfigs, which puts every setting that
 to its default; its DescribeGroups reads version 3 with the schema of version 2 and so loses what
 a principal may do. Here are just the versions that are sent, as Kafka's protocol guide has them
 (https://kafka.apache.org/protocol); each is one that Kafka 2.7 to 4.x takes. Only
-``kafka_cluster`` and ``kafka_access`` import this.
+``cluster.py`` and ``access.py`` import this.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What stands in the broker, asked by somebody who belongs to no consumer group?
 
 For people who look: ends, positions of groups, records by offset or time. It commits nothing;
-what operators change is ``kafka_cluster.py``'s.
+what operators change is ``cluster.py``'s.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from aiokafka.errors import (
 )
 
 from libs.common.broker import Broker
-from libs.common.bus import BusError, Record, Unreadable, reach
+from libs.common.kafka.client import BusError, reach
+from libs.common.kafka.record import Record, Unreadable
 
 T = TypeVar("T")
 

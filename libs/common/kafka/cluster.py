@@ -29,8 +29,10 @@ from aiokafka.errors import (
 )
 
 from libs.common.broker import Broker
-from libs.common.bus import BusError, Offsets, TopicSpec, reach
-from libs.common.kafka_wire import DescribeGroups, IncrementalAlterConfigs, Metadata, Prepared
+from libs.common.kafka.client import BusError, reach
+from libs.common.kafka.record import Offsets
+from libs.common.kafka.topics import TopicSpec
+from libs.common.kafka.wire import DescribeGroups, IncrementalAlterConfigs, Metadata, Prepared
 
 #: Seconds for one answer.
 ANSWER: Final = 20.0
@@ -110,7 +112,7 @@ class Cluster:
         self._client, self._broker = client, broker
 
     async def send(self, struct: type[Any], *fields: object, node: int | None = None) -> Any:
-        """One request of ``kafka_wire``, to a broker: any, or ``node``."""
+        """One request of ``wire.py``, to a broker: any, or ``node``."""
         return await self._client._send_request(Prepared(struct, *fields), node)
 
     async def controller(self) -> int:
