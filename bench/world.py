@@ -119,7 +119,7 @@ class Meter:
     def begin(self) -> None:
         """With the first batch: what comes before is the joining of the group."""
         if self._began is None:
-            # As the services have it after their start (libs/common/service.py).
+            # As the services have it after their start (libs/common/runtime.py).
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 50)

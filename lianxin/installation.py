@@ -27,7 +27,7 @@ from libs.common.clock import Ports
 from libs.common.dev_issuer import PATH
 from libs.common.kafka.admin import Kafka
 from libs.common.mongo.database import Database
-from libs.common.service import ServiceSpec
+from libs.common.runtime import ServiceSpec
 from libs.common.settings import Settings
 
 SERVICES: Final = ("enrollment", "messaging", "reports", "prescriptions", "notify", "interop")

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 BATCH, BATCH_BYTES = 64, 4 * 1024 * 1024
 #: Seconds that a command waits for a database that is away before it is told so. The attempt
 #: under way then takes ``mongo.database.SELECTION_SECONDS`` more: together less than a stopping
-#: service gives those whom it has let in (``service.GRACE``).
+#: service gives those whom it has let in (``runtime.GRACE``).
 PATIENCE = 4.0
 
 

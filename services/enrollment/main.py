@@ -22,7 +22,7 @@ from libs.common.events import (
     InvitationIssued,
     InvitationWithdrawn,
 )
-from libs.common.service import ServiceSpec
+from libs.common.runtime import ServiceSpec
 from services.enrollment.api import ACCESS, ROUTERS
 from services.enrollment.api.wording import TEXTS
 from services.enrollment.domain.invitation import Invitation

@@ -13,7 +13,7 @@ from libs.common import adult_age, metrics, service
 from libs.common.blobs import BUCKET, StoredBlobs
 from libs.common.commands import Commands
 from libs.common.decision import Answer, Decision, Input
-from libs.common.service import Runtime, ServiceSpec
+from libs.common.runtime import Runtime, ServiceSpec
 from libs.common.tls import Renewed
 from libs.common.webhooks import WebhookClient
 from services.interop.api import (

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from libs.common import exemplars, metrics, service, yaml_files
 from libs.common.decision import Answer, Input
 from libs.common.events import QuestionAnswered
-from libs.common.service import Runtime, ServiceSpec
+from libs.common.runtime import Runtime, ServiceSpec
 from libs.common.wakes import Wakes
 from services.messaging.api.routes import ACCESS, TEXTS, router
 from services.messaging.domain.message import Message

@@ -15,7 +15,7 @@ from libs.common.events import (
     NotificationSent,
     NotificationSuppressed,
 )
-from libs.common.service import Runtime, ServiceSpec
+from libs.common.runtime import Runtime, ServiceSpec
 from libs.common.signing import secret_of
 from services.notify.api.live import new_wakes
 from services.notify.api.routes import ACCESS, router

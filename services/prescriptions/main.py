@@ -13,7 +13,7 @@ import yaml
 from libs.common import adult_age, exemplars, metrics, service, yaml_files
 from libs.common.decision import Answer, Decision, Input
 from libs.common.events import FulfilmentUpdated
-from libs.common.service import Runtime, ServiceSpec
+from libs.common.runtime import Runtime, ServiceSpec
 from services.prescriptions.api import (
     acting,
     assigning,

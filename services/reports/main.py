@@ -10,7 +10,7 @@ import structlog
 from libs.common import adult_age, exemplars, metrics, service, yaml_files
 from libs.common.decision import Answer, Decision, Input
 from libs.common.events import ResultReleased, ResultViewed
-from libs.common.service import ServiceSpec
+from libs.common.runtime import ServiceSpec
 from services.reports.api.routes import ACCESS, TEXTS, router
 from services.reports.domain.arrival import UNTOLD
 from services.reports.domain.policy import ReportPolicies

@@ -26,7 +26,7 @@ from tests.support import podman
 #: The first test waits until the images are built.
 pytestmark = pytest.mark.timeout(900)
 
-#: Seconds from SIGTERM to the end of a service (see libs/common/service.py).
+#: Seconds from SIGTERM to the end of a service (see libs/common/runtime.py).
 PATIENCE = 25
 USER = 10001
 

@@ -10,7 +10,7 @@ import yaml
 
 from libs.common.devstack.places import MLLP, ROOT, SERVICES
 from libs.common.http.app import OWN
-from libs.common.service import DRAIN, GRACE, LEAVE
+from libs.common.runtime import DRAIN, GRACE, LEAVE
 from tests.support.manifests import (
     COMPONENT,
     INSTALLATIONS,

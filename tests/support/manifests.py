@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from libs.common.devstack.places import ROOT, SERVICES
-from libs.common.service import ServiceSpec
+from libs.common.runtime import ServiceSpec
 from libs.common.settings import Settings
 
 K8S = ROOT / "deploy" / "k8s"

@@ -11,7 +11,7 @@ from libs.common.clock import Ports
 from libs.common.devstack.stack import Stack
 from libs.common.http.app import create_app
 from libs.common.mongo.database import Database
-from libs.common.service import ServiceSpec
+from libs.common.runtime import ServiceSpec
 from tests.support.access import Callers
 
 REPLICA = 7  # beside whatever else runs

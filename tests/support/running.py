@@ -28,7 +28,7 @@ from libs.common.kafka.reading import read_all
 from libs.common.migrate import migrate
 from libs.common.mongo.database import Database
 from libs.common.mongo.documents import Row
-from libs.common.service import Runtime, ServiceSpec
+from libs.common.runtime import Runtime, ServiceSpec
 from tests.support import stored
 from tests.support.access import Callers, client
 from tests.support.topics import own_topics
@@ -151,7 +151,7 @@ async def running(
         ports=ports,
         texts=spec.texts,
         dialects=spec.dialects(chosen),
-        not_ready=runtime.not_ready,
+        not_ready=runtime.readiness.why_not,
     )
     app.state.runtime, app.state.commands = runtime, runtime.commands
     app.state.audit = runtime.audit
@@ -162,7 +162,7 @@ async def running(
         await exits.enter_async_context(runtime.running())
 
         async def ready() -> bool:
-            return not runtime.not_ready()
+            return not runtime.readiness.why_not()
 
         await eventually(ready, 30)
         yield Running(stack, app, runtime, callers, f"h{uuid.uuid4().hex[:8]}")

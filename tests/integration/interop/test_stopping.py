@@ -13,7 +13,7 @@ from tests.integration.interop.given import discharge
 from tests.support.toy import eventually
 
 SENDERS = 12
-#: Seconds that an orchestrator waits before it kills (see libs/common/service.py).
+#: Seconds that an orchestrator waits before it kills (see libs/common/runtime.py).
 PATIENCE = 25
 
 

@@ -18,7 +18,7 @@ from libs.common import logs, telemetry
 from libs.common.devstack.places import ROOT
 from libs.common.devstack.stack import Stack
 from libs.common.events import PatientDeceased, ResultReleased
-from libs.common.service import Runtime
+from libs.common.runtime import Runtime
 from services.interop.domain.subscription import RETIRED
 from services.interop.main import SPEC, new_spec
 from services.interop.senders.cloudevents import HANDSHAKE, HEARTBEAT

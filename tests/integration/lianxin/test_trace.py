@@ -14,7 +14,7 @@ from libs.common.devstack.places import free_ports
 from libs.common.events import Disposition, NotificationRequested, PatientRegistered
 from libs.common.flood import OWN_FAULTS
 from libs.common.kafka.producer import Producer
-from libs.common.service import Runtime
+from libs.common.runtime import Runtime
 from services.enrollment import main as enrollment
 from tests.integration.lianxin.conftest import HIS, World
 from tests.support.running import Running

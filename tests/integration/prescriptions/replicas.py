@@ -155,7 +155,7 @@ async def replicas(stack: Stack, folder: Path, count: int = 2) -> AsyncIterator[
             await opened.enter_async_context(app.router.lifespan_context(app))
 
         async def ready() -> bool:
-            return not any(app.state.runtime.not_ready() for app in apps)
+            return not any(app.state.runtime.readiness.why_not() for app in apps)
 
         await eventually(ready, 30)
         yield Replicas(stack, apps, issuer, clock, database, producer)

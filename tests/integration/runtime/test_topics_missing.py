@@ -9,7 +9,7 @@ from libs.common import telemetry
 from libs.common.clock import Ports
 from libs.common.devstack.stack import Stack
 from libs.common.migrate import migrate
-from libs.common.service import Runtime
+from libs.common.runtime import Runtime
 from services.reports.main import SPEC
 from tests.support.topics import own_topics
 from tests.support.toy import eventually
@@ -35,7 +35,7 @@ async def test_a_service_is_not_ready_before_its_topics_are_there_and_says_so(
         async with runtime.running():
 
             async def not_ready(*reasons: str) -> bool:
-                return runtime.not_ready() == list(reasons)
+                return runtime.readiness.why_not() == list(reasons)
 
             await eventually(partial(not_ready, "topics_missing"), 30)
             await own_topics(stack.bootstrap, name)
