@@ -59,7 +59,7 @@ PARTS = {
     "deriving ids, copying documents (decision.py)": ("common/decision",),
     "deciding (planning.py, working_set.py)": ("common/planning", "common/working_set"),
     "saving (engine.py, rows.py, mongo)": ("common/engine", "common/rows", "common/mongo"),
-    "consuming (consumer.py, kafka)": ("common/consumer", "common/kafka"),
+    "consuming (consumer.py, kafka)": ("common/consumer", "common/intake", "common/kafka"),
     "sending (relay.py)": ("common/relay",),
     "tracing (spans.py, otlp.py)": ("common/spans", "common/otlp"),
     "the rule itself (toy.py)": ("support/toy",),

@@ -95,7 +95,7 @@ def told(h: Mapping[str, bytes | None]) -> Told:
 
 
 def body_hash(record: Record) -> bytes:
-    """What inboxes keep of a body (``libs/common/consumer.py``)."""
+    """What inboxes keep of a body (``libs/common/intake.py``)."""
     return blake2b(record.value or b"", digest_size=16).digest()
 
 

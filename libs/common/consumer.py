@@ -1,4 +1,4 @@
-"""How do records become inputs, and when is an offset committed?
+"""When is a record settled, so that its offset is committed?
 
 One loop: poll a batch, decode it, let the engine decide and save it, send what was
 rejected to the dead letters, commit the offsets, poll again. One batch is in flight at a
@@ -13,7 +13,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from operator import attrgetter
 from typing import TypeVar
 
@@ -21,16 +20,15 @@ import structlog
 
 from libs.common import exemplars, metrics
 from libs.common.clock import Ports
-from libs.common.cloudevents import AHEAD, Reason, Undecodable, UnknownType, decode
 from libs.common.dead_letters import DeadLetter, DeadLetters
-from libs.common.decision import Input
 from libs.common.engine import Engine
 from libs.common.events import Event
 from libs.common.fates import Fate, Reject
 from libs.common.flood import FloodGuard
+from libs.common.intake import taken_in
 from libs.common.kafka.client import BusError, end_if_cancelled
 from libs.common.kafka.member import ConsumerClient
-from libs.common.kafka.record import Record, Unreadable
+from libs.common.kafka.record import Record
 from libs.common.mongo.errors import Conflict, Unavailable
 from libs.common.replays import is_replay
 
@@ -170,7 +168,9 @@ class Consumer:
     async def _settle(self, client: ConsumerClient, records: Sequence[Record]) -> set[Fate]:
         """Decide, save, set aside, commit. Raises ``_Lost`` if a rebalance took it away."""
         started = self._ports.clock.monotonic()
-        inputs, by_input, letters, malformed = self._decode(records)
+        inputs, by_input, letters, malformed = taken_in(
+            records, self._types, self._ports.clock.now()
+        )
         fates = {Fate.REJECTED} if letters else set[Fate]()
         own_faults = 0
         if inputs:
@@ -212,56 +212,6 @@ class Consumer:
         for source in self._flood.noisy():
             log.error("source_rejected_often", group=self._group, source=source)
         return fates
-
-    def _decode(
-        self, records: Sequence[Record]
-    ) -> tuple[list[Input], list[Record], list[DeadLetter], dict[str, int]]:
-        inputs: list[Input] = []
-        by_input: list[Record] = []
-        letters: list[DeadLetter] = []
-        malformed: dict[str, int] = {}
-        latest = self._ports.clock.now() + AHEAD
-        for record in records:
-            try:
-                if isinstance(record, Unreadable):
-                    raise Undecodable(Reason.UNREADABLE, "a header's name: UTF-8")
-                event = decode(record.headers, record.value, self._types)
-                if event.time > latest:
-                    raise Undecodable(Reason.TIME_AHEAD, "time is more than 5 minutes ahead")
-            except UnknownType:
-                # Not ours, or newer than we are: tolerated, counted, no trace in the inbox.
-                metrics.EVENTS_CONSUMED.labels(
-                    topic=record.topic, type="unknown", fate="ignored"
-                ).inc()
-                continue
-            except Undecodable as error:
-                letters.append(DeadLetter(record, error.reason, error.detail))
-                if is_replay(record.topic):
-                    continue
-                source = error.source or _source_of(record)
-                malformed[source] = malformed.get(source, 0) + 1
-                continue
-            by_input.append(record)
-            inputs.append(
-                Input(
-                    id=event.id,
-                    source=event.source,
-                    type=event.type,
-                    hospital=event.hospital,
-                    subject=event.subject,
-                    time=event.time,
-                    data=event.data,
-                    sequence=event.sequence,
-                    correlation_id=event.correlationid or event.id,
-                    traceparent=event.traceparent,
-                    tracestate=event.tracestate,
-                    body_hash=blake2b(record.value or b"", digest_size=16).digest(),
-                    origin=(record.topic, record.partition, record.offset),
-                    causation_id=event.causationid,
-                    body=event.body,
-                )
-            )
-        return inputs, by_input, letters, malformed
 
     async def _retried(self, client: ConsumerClient, work: Callable[[], Awaitable[T]]) -> T:
         """Repeat ``work`` while the fault lies outside; read nothing, but stay a member."""
@@ -353,14 +303,6 @@ class Consumer:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
-
-
-def _source_of(record: Record) -> str:
-    """Who sent a malformed record, as far as it says so; its topic otherwise."""
-    for name, value in record.headers:
-        if name == "ce_source" and value and len(value) <= 256:
-            return value.decode("ascii", "replace")
-    return record.topic
 
 
 def _bounded(records: Sequence[Record]) -> list[Sequence[Record]]:
