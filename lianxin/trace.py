@@ -11,9 +11,11 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from lianxin import asked
+from lianxin.following import Following
 from lianxin.installation import Installation
 from lianxin.output import LOOK, WELL, Answer, Failed, Json, command, duration, text
-from lianxin.whereabouts import Reading, Search, Whereabouts, horizon
+from lianxin.search import Search, horizon
+from lianxin.whereabouts import Reading, Whereabouts
 from libs.common.migrate import INBOX_DAYS
 
 #: Records that one search reads at most, unless asked for more: half a minute or so.
@@ -53,7 +55,7 @@ async def trace(
                 f" remember {INBOX_DAYS} days. If it is nowhere, its publisher did not send it.",
                 LOOK,
             )
-        await search.follow(found, steps)
+        await Following(search).follow(found, steps)
     facts = {
         "events": found,
         "complete": not search.cut,

@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from lianxin import installation
+from lianxin.following import Following
 from lianxin.installation import Installation
+from lianxin.search import Search
 from lianxin.status import ServiceStatus, _http, asked, read
-from lianxin.whereabouts import Search
 from libs.common.kafka.admin import Group, Kafka, Place
 from libs.common.kafka.record import Record
 
@@ -71,7 +72,8 @@ async def test_each_replica_is_asked_and_named(monkeypatch: pytest.MonkeyPatch) 
     here, status = Installation.of_environment({}), ServiceStatus("reports")
     async with client() as http:
         await _http(here, http, status)
-    assert await Search(here, cast(Kafka, Broker()), 1)._stopped("reports"), "trace sees it as well"
+    following = Following(Search(here, cast(Kafka, Broker()), 1))
+    assert await following._stopped("reports"), "trace sees it as well"
     assert (status.serves, status.consumer_stopped) == ("2 of 4 ready", True)
     assert status.look == [
         "http://10.0.0.2:8003: its consumer has stopped: rejects flooded in;"
