@@ -9,26 +9,23 @@ its registry; neither is said here again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 import yaml
-from pydantic import ValidationError
 from rich.text import Text
 
 from lianxin import asked, trail
 from lianxin.installation import Installation
 from lianxin.output import LOOK, WELL, Answer, Failed, Json, command, table
+from lianxin.partner_files import as_file, aside_of, files, new_partner, write_new
+from lianxin.partner_rights import admitted, expelled, partners_own, strangers
 from libs.common import yaml_files
 from libs.common.kafka import access as kafka_access
 from libs.common.kafka import rights as kafka_rights
-from libs.common.kafka.client import BusError
-from libs.common.kafka.cluster import Cluster, cluster
-from services.interop.domain.partners import Partner, Partners
+from libs.common.kafka.cluster import cluster
+from services.interop.domain.partners import Partner
 from services.interop.domain.subscription import LIVE, RETIRED, Status, Subscription
-from services.interop.edge.partners import PartnersError, load_partners
 
 app = typer.Typer(no_args_is_help=True, help="Partner systems: who, from when, until when.")
 
@@ -37,66 +34,6 @@ KafkaName = Annotated[
     str, typer.Option(help="Its user in Kafka; if absent its file's kafka_user, or its client.")
 ]
 Really = Annotated[bool, typer.Option("--apply", help="Do it, instead of showing it.")]
-
-
-def files(folder: Path) -> dict[str, Path]:
-    """Each partner's file, by client. Raises :class:`Failed` where one can't be used."""
-    try:
-        load_partners(folder)
-    except PartnersError as error:
-        raise Failed(f"{error}: mend the file first.") from None
-    return {yaml_files.read(f)["client"]: f for f in sorted(folder.glob("*.yaml"))}
-
-
-def new_partner(given: dict[str, Any], folder: Path) -> Partner:
-    """The partner, if it and those that there are can live together; else :class:`Failed`."""
-    there = [Partner.model_validate(yaml_files.read(file)) for file in files(folder).values()]
-    try:
-        partner = Partner.model_validate(given)
-        Partners([*there, partner])
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = str(first["loc"][0]) if first["loc"] else "the whole"
-        raise Failed(f"{field}: {first['msg'].removeprefix('Value error, ')}.") from None
-    except ValueError as error:
-        raise Failed(f"{error}: choose another.") from None
-    return partner
-
-
-def as_file(partner: Partner) -> str:
-    """What stands in its file."""
-    said = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in partner}
-    return yaml.safe_dump({k: v for k, v in said.items() if v}, sort_keys=False, allow_unicode=True)
-
-
-def strangers(
-    installation: Installation,
-    everybodys: Mapping[str, set[kafka_rights.Right]],
-    ours: Iterable[str] = (),
-) -> list[str]:
-    """Who may do something in Kafka with what is ours, and is no service, no operator, and no
-    partner that has a file. ``ours``: users of the platform's own, besides."""
-    known = {*ours, *kafka_rights.services(installation.topics), kafka_rights.OPERATORS}
-    known.add(installation.broker.username or "")
-    for file in files(installation.settings.policies_dir / "partners").values():
-        partner = Partner.model_validate(yaml_files.read(file))
-        known.add(partner.kafka_user or partner.client)
-    return sorted(
-        user
-        for user, may in everybodys.items()
-        if user not in known and any(kafka_rights.ours(r, installation.topics) for r in may)
-    )
-
-
-def partners_own(installation: Installation, user: str) -> None:
-    """Refuse who in Kafka is no partner: to give a service another password, or to take its
-    rights away, would stop it."""
-    ours = (*kafka_rights.services(installation.topics), kafka_rights.OPERATORS)
-    if user in (*ours, installation.broker.username):
-        raise Failed(
-            f"{user} is a user of the platform's own in Kafka: name the partner's with"
-            " --kafka-user."
-        )
 
 
 @app.command("list")
@@ -207,7 +144,7 @@ async def add(
             facts["rights"] = [str(right) for right in rights]
             shown += [f"# Kafka: the user {user} may", *(f"  {right}" for right in rights)]
     if really:
-        await asyncio.to_thread(_write_new, file, as_file(partner))
+        await asyncio.to_thread(write_new, file, as_file(partner))
         if kafka == "cluster":
             try:
                 async with installation.open():
@@ -219,25 +156,12 @@ async def add(
             facts["password"] = password
             shown.append(f"Its password, shown here and never again: {password}")
     facts["next"] = _next_steps(partner, kafka, really)
-    if _aside(file).exists():
+    if aside_of(file).exists():
         facts["next"].append(
             f"{client} was retired before: what it subscribed to then stays closed to it, and it"
             " subscribes to nothing new (403), until ops resume or delete those subscriptions."
         )
     return Answer(facts, [*shown, *facts["next"]], WELL)
-
-
-def _write_new(file: Path, content: str) -> None:
-    """First of all: a password that Kafka has taken must not get lost for a full disk."""
-    try:
-        with file.open("x", encoding="utf-8") as new:
-            new.write(content)
-    except OSError as error:
-        raise Failed(f"{file}: {error.strerror}.") from None
-
-
-def _aside(file: Path) -> Path:
-    return file.with_name(f"{file.name}.retired")
 
 
 def _next_steps(partner: Partner, kafka: str, really: bool) -> list[str]:
@@ -250,36 +174,6 @@ def _next_steps(partner: Partner, kafka: str, really: bool) -> list[str]:
     if kafka == "manifest":
         steps.append("3. kubectl apply the KafkaUser; its password is in the Secret of its name.")
     return steps
-
-
-async def admitted(
-    installation: Installation, user: str, rights: Sequence[kafka_rights.Right]
-) -> str:
-    """The password of a user who may do that from now on, or nobody is let in."""
-    token = installation.ports.randomness.token
-    password = token()
-    async with cluster(installation.broker) as at:
-        if before := await kafka_access.rights(at, user):
-            raise Failed(
-                f"Kafka's user {user} has {len(before)} rights already: name another with"
-                " --kafka-user."
-            )
-        # If this fails the user may be somebody who was there before: nobody is taken away.
-        await kafka_access.admit(at, user, password, token().encode())
-        try:
-            await kafka_access.allow(at, user, rights)
-        except BaseException as error:  # Ctrl-C, too: who is in by now is ours, and nobody's yet
-            try:
-                await kafka_access.deny(at, user)
-                await kafka_access.dismiss(at, user)
-            except BusError as left:
-                raise Failed(
-                    f"{type(error).__name__}, and then {left}: the user {user} may stay in Kafka,"
-                    f" whose password nobody knows. `lianxin partner retire {user} --kafka-user"
-                    f" {user} --apply` ends it."
-                ) from None
-            raise
-    return password
 
 
 async def _record(
@@ -350,7 +244,7 @@ async def retire(
         if really:
             for row in live:
                 await suspend(installation, row)
-    aside = None if file is None else _aside(file)
+    aside = None if file is None else aside_of(file)
     if really and file is not None and aside is not None:
         await asyncio.to_thread(file.rename, aside)
     facts = {
@@ -390,22 +284,6 @@ async def retire(
         " and restart interop with the policies.",
     ]
     return Answer(facts, shown, LOOK if kept or unknown else WELL)
-
-
-async def expelled(at: Cluster, user: str, rights: int) -> tuple[bool, str]:
-    """Whether there was such a user, and what stays of it and why: whoever only looks, where
-    Strimzi keeps the users, may take nothing away."""
-    stays = f"{rights} rights of the user {user} STAY"
-    try:
-        if rights:
-            await kafka_access.deny(at, user)
-            stays = f"the {rights} rights of the user {user} are taken away, but the user STAYS"
-        else:
-            stays = f"the user {user}, who has no right, STAYS if there is one"
-        return await kafka_access.dismiss(at, user), ""
-    except BusError as error:
-        of_nothing = not rights and isinstance(error, kafka_access.MayNot)
-        return False, "" if of_nothing else f"{stays} ({error})"
 
 
 async def suspend(installation: Installation, row: dict[str, Any]) -> None:

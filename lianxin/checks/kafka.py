@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from lianxin import partner, topics
+from lianxin import partner_rights, topics
 from lianxin.checks import Deployment, Finding, Findings
 from lianxin.output import Failed
 from libs.common.kafka import access as kafka_access
@@ -117,7 +117,7 @@ async def _acls(found: Findings, of: Deployment, at: Cluster) -> None:
             _judge(found, f"user {name}", needs, everybodys.get(name, set()))
     try:
         ours = (settings.kafka_username for settings in of.services.values())
-        unknown = partner.strangers(of.installation, everybodys, filter(None, ours))
+        unknown = partner_rights.strangers(of.installation, everybodys, filter(None, ours))
     except Failed as error:
         found.warn("others", f"can't be told from partners: {error}", "see the check policies")
         return

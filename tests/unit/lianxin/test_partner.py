@@ -12,7 +12,9 @@ import yaml
 
 from lianxin.installation import SERVICES, Installation
 from lianxin.output import Failed
-from lianxin.partner import admitted, app, as_file, expelled, files, new_partner, partners_own
+from lianxin.partner import app
+from lianxin.partner_files import as_file, files, new_partner
+from lianxin.partner_rights import admitted, expelled, partners_own
 from libs.common import topic_registry
 from libs.common.devstack.places import ROOT
 from libs.common.kafka import access as kafka_access
@@ -108,7 +110,7 @@ async def test_who_was_let_in_half_way_is_let_out_again(monkeypatch: pytest.Monk
     async def nobody(_: object) -> AsyncIterator[None]:
         yield
 
-    monkeypatch.setattr("lianxin.partner.cluster", nobody)
+    monkeypatch.setattr("lianxin.partner_rights.cluster", nobody)
     for name in ("rights", "admit", "deny", "dismiss"):
         noted(name)
     noted("allow", fails=True)
