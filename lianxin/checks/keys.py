@@ -21,6 +21,7 @@ from libs.common.settings import Settings
 CHECK: Final = "keys"
 #: So many rows of each collection say which keys are needed; all of them does the re-sealing.
 _MOST: Final = 500
+_LOOKED_AT: Final = f"in the first {_MOST} rows of each collection"
 
 
 async def examine(of: Deployment) -> list[Finding]:
@@ -82,8 +83,8 @@ async def _stored(
         found.wrong(name, f"the database does not answer ({error})", "see the check database")
     finally:
         await database.close()
-    said = f"{active} is active; {looked} documents opened; none of {in_use[active]} values that"
-    found.ok_unless(before, name, f"{said} were looked at needs another key")
+    said = f"{active} is active; {looked} documents opened; none of {in_use[active]} values"
+    found.ok_unless(before, name, f"{said} {_LOOKED_AT} needs another key")
 
 
 def _other_keys(
@@ -95,7 +96,7 @@ def _other_keys(
     for key, count in sorted(in_use.items()):
         if key == active:
             continue
-        said = f"{count} of {total} values that were looked at need {key or 'no key'}"
+        said = f"{count} of {total} values {_LOOKED_AT} need {key or 'no key'}"
         if key and not envelope.key_file(settings.cipher_keys_dir, key).exists():
             remedy = "put the missing key back into CIPHER_KEYS_DIR"
             found.wrong(name, f"{said}, which is not there", remedy)

@@ -2,7 +2,9 @@
 
 One JSON object a line on stdout: ``time``, ``level``, ``service``, ``logger``, ``event``
 (a static name), ids as fields, and within a span ``trace_id`` and ``span_id``. Libraries
-that log through :mod:`logging` come out in the same form as ``library_log``.
+that log through :mod:`logging` come out in the same form as ``library_log``; what one of them
+repeats (a client whose broker is away does so thirty times a second) is written once in ten
+seconds, and the next such line says with ``left_out`` how many were not.
 
 Personal data is kept out by those who log; this module is the net below them: fields
 with telling names are blanked and flagged, and an exception's message is written only
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
@@ -52,6 +55,11 @@ _QUIET: Final = {
     "pymongo": logging.WARNING,
     "uvicorn.access": logging.CRITICAL,  # its lines hold the path; ours holds the route
 }
+
+#: Seconds in which the same message of a library is written once.
+ONCE_IN: Final = 10.0
+#: So many different messages are remembered; what is beyond them is written.
+_MOST: Final = 1_000
 
 Event = MutableMapping[str, Any]
 
@@ -117,10 +125,55 @@ def add_trace(_logger: Any, _method: str, event: Event) -> Event:
     return event
 
 
+class _Repeated(logging.Filter):
+    """Lets through what one of our own says, and of what a library says each message once in
+    ``ONCE_IN`` seconds: what has the same logger, level, template and, if there is one, the same
+    exception from the same place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()  # the database's driver logs in threads of its own
+        self._told: dict[tuple[object, ...], tuple[float, int]] = {}  # when last, left out since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not isinstance(record.msg, str):  # structlog's: a dict
+            return True
+        key = (record.name, record.levelno, record.msg, *_raised(record))
+        with self._lock:
+            at, left_out = self._told.get(key, (None, 0))
+            if at is not None and 0 <= record.created - at < ONCE_IN:
+                self._told[key] = at, left_out + 1
+                return False
+            if at is None and len(self._told) >= _MOST:
+                self._forget(record.created)
+            if at is not None or len(self._told) < _MOST:
+                self._told[key] = record.created, 0
+        record.left_out = left_out
+        return True
+
+    def _forget(self, now: float) -> None:
+        """Those of which nothing was left out, and that may be written again."""
+        self._told = {
+            key: (at, left_out)
+            for key, (at, left_out) in self._told.items()
+            if left_out or 0 <= now - at < ONCE_IN
+        }
+
+
+def _raised(record: logging.LogRecord) -> tuple[object, ...]:
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return ()
+    frames = traceback.extract_tb(error.__traceback__)[-1:]
+    return (type(error), *((f.filename, f.lineno) for f in frames))
+
+
 def _library_log(_logger: Any, _method: str, event: Event) -> Event:
     """A library's free text is no event name: keep it as ``message``."""
     event["message"] = event["event"]
     event["event"] = "library_log"
+    if left_out := getattr(event["_record"], "left_out", 0):
+        event["left_out"] = left_out
     return event
 
 
@@ -150,6 +203,7 @@ def configure(service: str, *, level: str = "INFO", environment: str = "producti
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)
+    handler.addFilter(_Repeated())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

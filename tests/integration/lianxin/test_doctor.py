@@ -394,13 +394,16 @@ async def test_keys_are_judged_by_what_is_stored(stack: Stack, tmp_path: Path) -
         other = await asked(keys(tmp_path / "other", "k2"))
         assert [(f["of"], f["verdict"]) for f in other] == [("interop", "wrong")] * 2
         assert "documents can't be opened: the key b'k1' is not there" in other[0]["found"]
-        assert "1 of 1 values that were looked at need k1, which is not there" in other[1]["found"]
+        assert (
+            "1 of 1 values in the first 500 rows of each collection need k1, which is not there"
+            in other[1]["found"]
+        )
 
         both = keys(tmp_path / "both", "k1", "k2")
         await _store_in_the_inbox(database, envelope.Envelope(envelope.KeyFolder(both)))
         (old,) = await asked(both)
         assert (old["of"], old["verdict"]) == ("interop", "warning")
-        assert old["found"] == "1 of 2 values that were looked at need k1"
+        assert old["found"] == "1 of 2 values in the first 500 rows of each collection need k1"
         assert old["remedy"] == "keep it; python -m libs.common.reseal --to k2 interop"
         await database.delete_rows(database.raw("inbox"), ["h1|s|1"])
 

@@ -64,6 +64,80 @@ def test_a_library_that_uses_logging_comes_out_in_the_same_form(
     assert (line["level"], line["service"]) == ("warning", "reports")
 
 
+class Seconds:
+    """What time the next records have."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = logging.LogRecord(*args, **kwargs)
+        record.created = self.now
+        return record
+
+
+@pytest.fixture
+def seconds() -> Iterator[Seconds]:
+    before, made = logging.getLogRecordFactory(), Seconds()
+    logging.setLogRecordFactory(made)
+    yield made
+    logging.setLogRecordFactory(before)
+
+
+def test_what_a_library_repeats_is_written_once_in_ten_seconds_with_a_count(
+    configured: Callable[..., Lines], seconds: Seconds
+) -> None:
+    lines, aiokafka = configured(), logging.getLogger("aiokafka")
+    for tenth in range(300):  # half a minute of a broker that is away
+        seconds.now = 1_000 + tenth / 10
+        for node in (1, 2, 3):
+            aiokafka.error("Unable connect to node with id %s: %s", node, "refused")
+    told = lines()
+    assert [line.get("left_out") for line in told] == [None, 299, 299]
+    assert {line["event"] for line in told} == {"library_log"}
+    assert told[0]["message"] == "Unable connect to node with id 1: refused"
+    seconds.now = 9_000.0
+    aiokafka.error("Unable connect to node with id %s: %s", 2, "refused")
+    assert lines()[-1]["left_out"] == 299, "the last ones are not forgotten"
+    seconds.now = 8_000.0  # the clock was set back
+    aiokafka.error("Unable connect to node with id %s: %s", 2, "refused")
+    assert len(lines()) == 5 and "left_out" not in lines()[-1]
+
+
+def test_nothing_else_is_left_out(configured: Callable[..., Lines], seconds: Seconds) -> None:
+    lines, log = configured(level="INFO"), structlog.get_logger("libs.x")
+    for _ in range(3):
+        log.warning("ours_again", n=1)
+    for library in ("aiokafka", "pymongo"):
+        logging.getLogger(library).warning("Heartbeat failed")
+        logging.getLogger(library).error("Heartbeat failed")
+        logging.getLogger(library).error("Heartbeat failed for %s", "g")
+    assert len(lines()) == 3 + 6
+    for wrong in ("1 / 0", "int('x')", "int('y')"):
+        try:
+            eval(wrong)
+        except (ZeroDivisionError, ValueError):
+            logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
+    told = [line["exception"]["type"] for line in lines()[9:]]
+    assert told == ["ZeroDivisionError", "ValueError"], "the same from the same place is one"
+
+
+def test_messages_that_are_all_different_are_all_written_and_soon_forgotten(
+    configured: Callable[..., Lines], seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_MOST", 3)
+    lines, library = configured(), logging.getLogger("somebody")
+    for n in range(9):
+        library.warning(f"number {n}")
+    assert len(lines()) == 9
+    (repeated,) = (f for f in logging.getLogger().handlers[0].filters)
+    assert isinstance(repeated, logs._Repeated) and len(repeated._told) == 3
+    library.warning("number 0")
+    seconds.now += logs.ONCE_IN
+    library.warning("number 9")
+    assert len(lines()) == 10 and len(repeated._told) == 2, "0, of which one is owed, and 9"
+
+
 def test_the_level_is_kept(configured: Callable[..., Lines]) -> None:
     lines = configured(level="WARNING")
     structlog.get_logger("libs.x").info("too_quiet")
