@@ -24,9 +24,9 @@ Files are PEM; Kafka's are read anew whenever a client is made. Made by
 """
 
 COMMAND_LINE = """`lianxin` reads Kafka's and the database's variables of above, as one user who may
-read all topics, groups and databases, write replay topics and audit records, and set groups
-back. With neither `KAFKA_BOOTSTRAP_SERVERS` nor `MONGO_URL` it looks at the platform of
-`make run`. Besides:"""
+read all topics, groups and databases, write replay topics, audit records and what ends with a
+retired partner, and set groups back. With neither `KAFKA_BOOTSTRAP_SERVERS` nor `MONGO_URL`
+it looks at the platform of `make run`. Besides:"""
 
 
 def row(name: str, field: FieldInfo) -> str:

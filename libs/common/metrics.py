@@ -386,7 +386,8 @@ FHIR_UNUSED = _counter(
 WEBHOOK_DELIVERIES = _counter(
     "webhook_deliveries_total",
     "deliveries",
-    "Deliveries to partners: numbered, delivered, failed (an attempt; tried again), parked.",
+    "Deliveries to partners: numbered, delivered, failed (an attempt; tried again), parked, "
+    "dropped (its subscription was suspended for WEBHOOK_SUSPENDED_DAYS).",
     "outcome",
 )
 WEBHOOK_OLDEST_AGE = _gauge(

@@ -28,7 +28,7 @@ from services.interop.api import (
 )
 from services.interop.api.listening import Listening
 from services.interop.api.policy import Policy
-from services.interop.domain.delivering import ENDED, RESTED
+from services.interop.domain.delivering import DISCARD, DROPPED, ENDED, RESTED
 from services.interop.domain.delivery import Agenda, Delivery
 from services.interop.domain.partners import READABLE
 from services.interop.domain.publishing import Publish
@@ -41,7 +41,6 @@ from services.interop.edge.mllp import MllpServer
 from services.interop.edge.partners import load_partners
 from services.interop.edge.tls import server_context
 from services.interop.handlers import HANDLERS, RECEIVE
-from services.interop.ports import Key
 from services.interop.senders.calling import Calling
 from services.interop.senders.cloudevents import CloudEvents
 from services.interop.senders.courier import Means
@@ -114,6 +113,7 @@ def sending_of(runtime: Runtime) -> Sending:
         ports=ports,
         tracer=runtime.tracer,
         parallel=settings.webhook_parallel,
+        keep=timedelta(days=settings.webhook_suspended_days),
         owned=lambda: runtime.lease.owned,
     )
     return Sending(means, commands)
@@ -124,11 +124,17 @@ class Parts:
     decision after its commit: that wakes the sending loop, and it is counted."""
 
     def __init__(self) -> None:
-        self.hint: Callable[[Key], None] = lambda _key: None
+        self.changed: Callable[[Agenda], None] = lambda _agenda: None
 
     def run(self, runtime: Runtime) -> Sequence[Coroutine[Any, Any, None]]:
         sending = sending_of(runtime)
-        self.hint = sending.hint
+
+        def changed(agenda: Agenda) -> None:
+            """What is due later is found by looking: no event hurries an endpoint that rests."""
+            if agenda.due_at is not None and agenda.due_at <= runtime.ports.clock.now():
+                sending.hint((agenda.hospital, agenda.id))
+
+        self.changed = changed
         sweeping = StoredBlobs(runtime.database, runtime.ports.clock).sweeping(
             Store(runtime.database).names, lambda: runtime.lease.owned
         )
@@ -138,14 +144,16 @@ class Parts:
         count(input, answer)
         if input.type != RESTED:  # it knows by itself when to look again
             for doc in answer.changes:
-                if isinstance(doc, Agenda) and doc.due_at is not None:
-                    self.hint((doc.hospital, doc.id))
+                if isinstance(doc, Agenda):
+                    self.changed(doc)
 
 
 def count(input: Input, answer: Answer) -> None:
     if input.type == ENDED and isinstance(answer, Decision):
         for outcome in ("delivered", "failed", "parked"):
             metrics.WEBHOOK_DELIVERIES.labels(outcome=outcome).inc(answer.result[outcome])
+    elif input.type == DISCARD and isinstance(answer, Decision) and answer.note == DROPPED:
+        metrics.WEBHOOK_DELIVERIES.labels(outcome="dropped").inc(answer.result["discarded"])
     elif answer.changes and input.type in READABLE:
         new = sum(isinstance(doc, Delivery) for doc in answer.changes)
         metrics.WEBHOOK_DELIVERIES.labels(outcome="numbered").inc(new)

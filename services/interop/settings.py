@@ -61,6 +61,12 @@ class Settings(CommonSettings):
     webhook_keep_days: int = Field(
         14, ge=0, le=36_500, description="delivered events can be read again so long; 0: for ever"
     )
+    webhook_suspended_days: float = Field(
+        30.0,
+        gt=0,
+        description="what waits longer under a suspended subscription is dropped; by then Kafka's"
+        " topics have forgotten it, too",
+    )
     webhook_secret_overlap_hours: float = Field(
         24.0, gt=0, description="a secret that was replaced still signs"
     )

@@ -14,6 +14,7 @@ from services.interop.domain.delivery import Agenda, Delivery, DeliveryStatus
 from services.interop.domain.document import StoredDocument
 from services.interop.domain.exam import Exam
 from services.interop.domain.kept import Kept
+from services.interop.domain.partners import Retired
 from services.interop.domain.patient import Patient
 from services.interop.domain.receipt import Body, Control, Receipt, Standing
 from services.interop.domain.stay import Stay
@@ -52,6 +53,7 @@ COLLECTIONS: tuple[CollectionSpec[Any], ...] = (
     CollectionSpec(Exam),
     DOCUMENTS,
     RESOURCES,
+    CollectionSpec(Retired),
     SUBSCRIPTIONS,
     AGENDAS,
     DELIVERIES,
@@ -271,16 +273,20 @@ class DeliveryWork:
             where["lane"] = {"$nin": sorted(set(lanes))}
         return await self._deliveries.find(hospital, where, sort=(("number", 1),), limit=WINDOW)
 
-    async def leftovers(self, key: Key, limit: int) -> list[str]:
+    async def undelivered(self, key: Key, limit: int) -> list[tuple[str, datetime]]:
         hospital, id = key
-        waiting = (*_UNDELIVERED, DeliveryStatus.PARKED.value)
-        rows = await self._database.find_rows(
-            self._deliveries.raw,
-            {"hospital": hospital, "subscription_id": id, "status": {"$in": list(waiting)}},
-            limit=limit,
-            fields=("id",),
-        )
-        return [row["id"] for row in rows]
+        found = [
+            await self._database.find_rows(
+                self._deliveries.raw,
+                {"hospital": hospital, "subscription_id": id, "status": status},
+                sort=(("number", 1),),
+                limit=limit,
+                fields=("id", "number", "at"),
+            )
+            for status in (*_UNDELIVERED, DeliveryStatus.PARKED.value)
+        ]
+        rows = sorted((row for rows in found for row in rows), key=lambda row: row["number"])
+        return [(row["id"], row["at"]) for row in rows[:limit]]
 
     async def oldest(self) -> datetime | None:
         found = [

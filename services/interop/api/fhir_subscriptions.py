@@ -19,6 +19,7 @@ from libs.common.http.problems import invalid
 from libs.common.http.reads import Reads
 from services.interop.api.gaps import MOST, recorded
 from services.interop.api.subscriptions import Store, Theirs, policy_of
+from services.interop.domain.delivery import DeliveryStatus
 from services.interop.edge.fhir_out.notifications import (
     MEDIA_TYPE,
     is_full,
@@ -42,8 +43,7 @@ class Fhir(JSONResponse):
 
 async def _status(found: Theirs) -> Fhir:
     """The status as a search set with one ``Parameters``."""
-    subscription, agenda = found
-    return Fhir(statuses(subscription, agenda.number))
+    return Fhir(statuses(*found))
 
 
 class Range(BaseModel):
@@ -96,7 +96,8 @@ async def _events(
     since, until, content = max(asked.since, 1) - 1, asked.until, asked.content
     rows = await store.events(subscription, since=since, until=until, limit=MOST)
     partner = policy_of(request).partners.of(caller.actor.person, caller.hospital)
-    told = [d for d in rows if partner is not None and d.type in partner.types]
+    allowed = frozenset() if partner is None else partner.types
+    told = [d for d in rows if d.type in allowed and d.status is not DeliveryStatus.DISCARDED]
     full = is_full(subscription) if content is None else content == "full-resource"
     if content != "empty":  # a resource's id may be its patient's
         await recorded(told, reads)
@@ -108,6 +109,7 @@ async def _events(
         now,
         () if content == "empty" else told,
         full=full,
+        dropped=agenda.dropped,
     )
     return Fhir(whole)
 

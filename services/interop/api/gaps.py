@@ -35,7 +35,8 @@ ACCESS: Access = {
 
 class EventItem(BaseModel):
     """One numbered event. ``event`` is the CloudEvent as it is delivered; operators, and
-    partners that may not have its type any more, do not see it."""
+    partners that may not have its type any more, do not see it, and of one that was dropped
+    (``discarded``) it is gone."""
 
     number: int
     id: str = Field(description="The delivery, and its `webhook-id`.")
@@ -50,11 +51,12 @@ class EventItem(BaseModel):
 
 class Events(BaseModel):
     """``next`` goes into the next request as ``since``, null at the end; ``last`` is the number
-    of the last event that there is."""
+    of the last event that there is; up to ``dropped`` what was not delivered is gone."""
 
     items: list[EventItem]
     next: int | None
     last: int
+    dropped: int
 
 
 async def recorded(deliveries: Sequence[Delivery], reads: PatientReads) -> None:
@@ -84,7 +86,8 @@ async def events(
     partner = policy_of(request).partners.of(caller.actor.person, caller.hospital)
     allowed = frozenset() if partner is None else partner.types
     readable = subscription.client == caller.actor.person
-    told = [d for d in shown if readable and d.type in allowed]
+    there = [d for d in shown if d.status is not DeliveryStatus.DISCARDED]
+    told = [d for d in there if readable and d.type in allowed]
     await recorded(told, reads)
     visible = {d.id for d in told}
     return {
@@ -104,4 +107,5 @@ async def events(
         ],
         "next": shown[-1].number if more else None,
         "last": agenda.number,
+        "dropped": agenda.dropped,
     }

@@ -110,6 +110,7 @@ class SubscriptionView(SubscriptionItem):
     """With what has become of its events. ``last`` is the number of the last one."""
 
     last: int
+    dropped: int = Field(description="Up to this number what was not delivered is gone.")
     waiting: int = Field(description="Numbered and not delivered, but still tried.")
     parked: int = Field(description="Given up, until somebody sends them again.")
     oldest_waiting_at: datetime | None
@@ -200,6 +201,7 @@ async def subscription(found: Theirs, store: Store) -> Response:
     view = SubscriptionView(
         **_item(one),
         last=agenda.number,
+        dropped=agenda.dropped,
         waiting=await store.count(one, *waiting),
         parked=await store.count(one, DeliveryStatus.PARKED),
         oldest_waiting_at=oldest,

@@ -31,6 +31,8 @@ from services.interop.domain.subscription import Action, Figures, Status, Subscr
 #: Commands of the sending loop.
 ENDED = "deliveries.ended"
 DISCARD = "deliveries.discard"
+#: A note of it, and the reason of each that was dropped under a suspended subscription.
+DROPPED = "suspended_too_long"
 GREETED = "subscription.greeted"
 RESTED = "subscription.rested"
 
@@ -92,7 +94,8 @@ class Rested(BaseModel):
 
 
 class Discard(BaseModel):
-    """The internal command ``deliveries.discard``: their subscription was deleted."""
+    """The internal command ``deliveries.discard``: their subscription was deleted, or they have
+    waited for too long as it is suspended."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -136,6 +139,7 @@ def decide_ended(input: Input, state: State, env: Env) -> Answer:
 
 def needs_greeted(input: Input, _state: State) -> Iterator[Need]:
     yield Need(Subscription, "id", input.subject)
+    yield Need(Agenda, "id", input.subject)
 
 
 def decide_greeted(input: Input, state: State, env: Env) -> Answer:
@@ -149,7 +153,10 @@ def decide_greeted(input: Input, state: State, env: Env) -> Answer:
     never = subscription.status is Status.REQUESTED and waited >= figures.give_up
     if subscription.may(Action.SUSPEND) and (greeted.verdict is Verdict.GONE or never):
         suspended = subscription.moved(Action.SUSPEND, env.now, greeted.reason)
-        return Decision(changes=[suspended], note="suspended")
+        agenda = state.get(Agenda, input.subject)
+        assert agenda is not None
+        # A look finds out when what waits is dropped.
+        return Decision(changes=[suspended, agenda.but(due_at=env.now)], note="suspended")
     return Decision(note="not_greeted")
 
 
@@ -170,10 +177,10 @@ def decide_rested(input: Input, state: State, env: Env) -> Answer:
         agenda = agenda.but(failures=agenda.failures + 1, last_error=rested.reason)
     if rested.verdict is Verdict.TAKEN:
         agenda = agenda.but(last_sent_at=env.now)
+    due: datetime | None
     again = False
-    if subscription.status is Status.SUSPENDED:
-        due = None
-    elif agenda.failures and subscription.status is not Status.DELETED:
+    called = subscription.status in (Status.REQUESTED, Status.ACTIVE)
+    if called and agenda.failures:
         due = env.now + figures.delay(agenda.failures, rested.jitter, rested.retry_after)
     elif not unchanged(input, agenda):
         due, again = env.now, True
@@ -188,15 +195,30 @@ def _earliest(*times: datetime | None) -> datetime | None:
 
 
 def needs_discard(input: Input, _state: State) -> Iterator[Need]:
+    yield Need(Subscription, "id", input.subject)
+    yield Need(Agenda, "id", input.subject)
     for id in input.data.deliveries:
         yield Need(Delivery, "id", id)
 
 
 def decide_discard(input: Input, state: State, env: Env) -> Answer:
+    """``result`` says how many, and up to which number something was dropped."""
+    agenda, subscription = state.get(Agenda, input.subject), state.get(Subscription, input.subject)
+    assert agenda is not None and subscription is not None
+    if subscription.status not in (Status.DELETED, Status.SUSPENDED):
+        return Refusal(Common.STALE)  # it was resumed meanwhile
+    note = DROPPED if subscription.status is Status.SUSPENDED else "discarded"
     found = (state.get(Delivery, id) for id in input.data.deliveries)
-    changes = [
-        d.moved(DeliveryAction.DISCARD, ended_at=env.now, next_attempt_at=None, event=b"")
+    ended = [
+        d.moved(
+            DeliveryAction.DISCARD, ended_at=env.now, next_attempt_at=None, event=b"", reason=note
+        )
         for d in found
         if d is not None and d.may(DeliveryAction.DISCARD)
     ]
-    return Decision(changes=changes, note="discarded")
+    changes: list[Document] = [*ended]
+    if ended and note == DROPPED:
+        agenda = agenda.but(dropped=max(agenda.dropped, *(d.number for d in ended)))
+        changes.append(agenda)
+    result = {"discarded": len(ended), "until": agenda.dropped}
+    return Decision(changes=changes, result=result, note=note)

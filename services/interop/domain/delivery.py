@@ -36,7 +36,7 @@ class DeliveryStatus(StrEnum):
     RETRYING = "retrying"  # tried in vain; its patient's later events wait behind it
     DELIVERED = "delivered"
     PARKED = "parked"  # given up for now; later events go on, and the number tells of the gap
-    DISCARDED = "discarded"  # its subscription was deleted
+    DISCARDED = "discarded"  # its subscription was deleted, or suspended for too long
 
 
 class DeliveryAction(StrEnum):
@@ -100,12 +100,14 @@ class Agenda(Document):
     """When somebody must look at a subscription, and its last number. Its id is the same.
 
     ``due_at`` is None when there is nothing to do; ``failures`` counts the attempts in vain
-    since the endpoint last answered.
+    since the endpoint last answered. ``dropped``: up to that number what was not delivered is
+    gone, as the subscription was suspended for too long.
     """
 
     COLLECTION: ClassVar[str] = "agendas"
 
     number: int = 0
+    dropped: int = 0
     due_at: datetime | None = None
     failures: int = 0
     last_sent_at: datetime | None = None
@@ -151,6 +153,8 @@ def decide_told(input: Input, state: State, env: Env) -> Answer:
         agenda = agenda.but(number=agenda.number + 1)
         if subscription.status is not Status.SUSPENDED:
             agenda = agenda.called(env.now)
+        elif agenda.due_at is None:  # else it is known when what waits is dropped
+            agenda = agenda.but(due_at=env.now)
         changes += [agenda, _delivery(subscription, agenda.number, input, env)]
     return Decision(changes=changes, note="numbered" if changes else "not_subscribed")
 

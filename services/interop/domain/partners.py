@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from libs.common.decision import Document
 from libs.common.events import EVENT_TYPES
 from libs.common.events.base import Line
 
@@ -89,6 +91,15 @@ class Partner(BaseModel):
     def types(self) -> frozenset[str]:
         """The event types that it may read."""
         return frozenset(t for t, event in READABLE.items() if event.TOPIC in self.subscribes)
+
+
+class Retired(Document):
+    """A partner that was retired (`lianxin partner retire`) and may not subscribe, even while its
+    file is among the policies that a running interop has read. Its id is the client."""
+
+    COLLECTION: ClassVar[str] = "retired_partners"
+
+    at: datetime
 
 
 class NotAllowed(StrEnum):

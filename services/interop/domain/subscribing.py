@@ -25,7 +25,7 @@ from libs.common.decision import (
     unchanged,
 )
 from services.interop.domain.delivery import Agenda, Delivery, DeliveryAction
-from services.interop.domain.partners import Partners
+from services.interop.domain.partners import Partners, Retired
 from services.interop.domain.subscription import (
     LIVE,
     MOST,
@@ -71,6 +71,8 @@ class Why(StrEnum):
 def needs_create(input: Input, _state: State) -> Iterator[Need]:
     yield Need(Subscription, "id", input.id)
     yield Need(Agenda, "id", input.id)
+    assert input.actor is not None
+    yield Need(Retired, "id", input.actor.person)
     for status in LIVE:
         yield Need(Subscription, "status", status)
 
@@ -93,6 +95,8 @@ def decide_create(input: Input, state: State, env: Env) -> Answer:
     terms: Terms = input.data
     assert input.actor is not None
     client = input.actor.person
+    if state.get(Retired, client) is not None:
+        return Refusal(Common.FORBIDDEN)
     wrong = _wrong(terms, client, input.hospital, env)
     if wrong is not None:
         return wrong
@@ -100,8 +104,6 @@ def decide_create(input: Input, state: State, env: Env) -> Answer:
         s for status in LIVE for s in state.where(Subscription, "status", status)
         if s.client == client
     ]  # fmt: skip
-    if any(s.reason == RETIRED for s in theirs):
-        return Refusal(Common.FORBIDDEN)
     if len(theirs) >= MOST:
         return Refusal(Why.TOO_MANY, extra={"limit": MOST})
     subscription = Subscription(

@@ -42,7 +42,8 @@ class Status(StrEnum):
 
     REQUESTED = "requested"  # its endpoint has not answered the handshake yet
     ACTIVE = "active"
-    SUSPENDED = "suspended"  # the endpoint is gone, or never answered: nothing is sent
+    SUSPENDED = "suspended"  # the endpoint is gone, or never answered: nothing is sent, and what
+    #                          waits for too long is dropped
     DELETED = "deleted"
 
 
@@ -185,6 +186,10 @@ class Subscription(Document):
 
     def may(self, action: Action) -> bool:
         return (self.status, action) in TRANSITIONS
+
+    def drops_at(self, came_at: datetime, keep: timedelta) -> datetime:
+        """When what came then is dropped, if this stays suspended and it is not delivered."""
+        return max(came_at, self.changed_at) + keep
 
     def heartbeat_at(self, last_sent_at: datetime | None) -> datetime | None:
         """When a heartbeat is due, if nothing else is sent until then."""

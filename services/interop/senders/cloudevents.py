@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from libs.common.decision import derived_id
-from services.interop.domain.delivery import Delivery, text_of
+from services.interop.domain.delivery import Agenda, Delivery, text_of
 from services.interop.domain.subscription import Subscription
 
 HANDSHAKE: Final = "lianxin.subscription.handshake.v1"
@@ -26,15 +26,16 @@ class CloudEvents:
     def event(self, _subscription: Subscription, delivery: Delivery) -> bytes:
         return delivery.event
 
-    def handshake(self, subscription: Subscription, number: int, now: datetime) -> bytes:
-        return _signal(HANDSHAKE, subscription, number, now)
+    def handshake(self, subscription: Subscription, agenda: Agenda, now: datetime) -> bytes:
+        return _signal(HANDSHAKE, subscription, agenda, now)
 
-    def heartbeat(self, subscription: Subscription, number: int, now: datetime) -> bytes:
-        return _signal(HEARTBEAT, subscription, number, now)
+    def heartbeat(self, subscription: Subscription, agenda: Agenda, now: datetime) -> bytes:
+        return _signal(HEARTBEAT, subscription, agenda, now)
 
 
-def _signal(type: str, subscription: Subscription, number: int, now: datetime) -> bytes:
-    """``data.last`` is the number of the last event that there is."""
+def _signal(type: str, subscription: Subscription, agenda: Agenda, now: datetime) -> bytes:
+    """``data.last`` is the number of the last event that there is; up to ``data.dropped`` what was
+    not delivered is gone."""
     whole = {
         "specversion": "1.0",
         "id": derived_id(subscription.id, type, now.isoformat()),
@@ -44,6 +45,10 @@ def _signal(type: str, subscription: Subscription, number: int, now: datetime) -
         "time": text_of(now),
         "datacontenttype": "application/json",
         "hospital": subscription.hospital,
-        "data": {"subscription": subscription.id, "last": number},
+        "data": {
+            "subscription": subscription.id,
+            "last": agenda.number,
+            "dropped": agenda.dropped,
+        },
     }
     return json.dumps(whole, separators=(",", ":")).encode()

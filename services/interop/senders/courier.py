@@ -12,7 +12,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import structlog
@@ -25,6 +25,7 @@ from libs.common.fates import Fate, Outcome
 from libs.common.telemetry import Tracer
 from services.interop.domain.delivering import (
     DISCARD,
+    DROPPED,
     ENDED,
     GREETED,
     RESTED,
@@ -50,8 +51,10 @@ RECORD: Final = 0.25
 ROUND: Final = 5.0
 #: Seconds after which a subscription with a backlog lets others have its place.
 TURN: Final = 30.0
-#: Deliveries of a deleted subscription that are discarded together.
+#: Deliveries of a deleted or suspended subscription that are discarded together.
 SLICE: Final = 200
+#: Between two looks at what has waited for too long under a suspended one: no look for each.
+DROPS: Final = timedelta(hours=1)
 
 
 #: Which word about an endpoint outweighs which.
@@ -67,7 +70,8 @@ class Decides(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Means:
     """What all couriers of a process share. ``parallel``: lanes of one subscription at a time;
-    ``owned``: whether this process is the one that sends."""
+    ``keep``: what has waited longer under a suspended one is dropped; ``owned``: whether this
+    process is the one that sends."""
 
     work: WorkList
     calling: Calling
@@ -77,6 +81,7 @@ class Means:
     ports: Ports
     tracer: Tracer
     parallel: int
+    keep: timedelta
     owned: Callable[[], bool]
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -135,6 +140,8 @@ class Courier:
             round.next_at.append(look.next_at)
         if subscription.status is Status.DELETED:
             await self._discard()
+        elif subscription.status is Status.SUSPENDED:
+            round.next_at = await self._drop(subscription)
         elif subscription.status is Status.REQUESTED:
             round.hear(await self._greet(look))
             round.unsent = True  # what waited for it
@@ -143,7 +150,7 @@ class Courier:
                 await self._deliver(look, round)
             elif self._heartbeat_due(look):
                 body = self._messages(subscription).heartbeat(
-                    subscription, look.agenda.number, self._ports.clock.now()
+                    subscription, look.agenda, self._ports.clock.now()
                 )
                 round.hear(await self._post(look, self._ports.ids.new(), body))
             if round.called is not None and round.called.verdict is Verdict.GONE:
@@ -256,7 +263,7 @@ class Courier:
     async def _greet(self, look: Look) -> Called:
         subscription = look.subscription
         body = self._messages(subscription).handshake(
-            subscription, look.agenda.number, self._ports.clock.now()
+            subscription, look.agenda, self._ports.clock.now()
         )
         called = await self._post(look, self._ports.ids.new(), body)
         await self._tell_greeted(subscription, called)
@@ -285,8 +292,27 @@ class Courier:
         return at is not None and at <= self._ports.clock.now()
 
     async def _discard(self) -> None:
-        while ids := await self._means.work.leftovers(self._key, SLICE):
-            await self._decided(DISCARD, Discard(deliveries=tuple(ids)))
+        while waiting := await self._means.work.undelivered(self._key, SLICE):
+            await self._decided(DISCARD, Discard(deliveries=tuple(id for id, _ in waiting)))
+
+    async def _drop(self, subscription: Subscription) -> list[datetime]:
+        """Drop what has waited for too long; when to look again, if anything waits."""
+        now, keep = self._ports.clock.now(), self._means.keep
+        while waiting := await self._means.work.undelivered(self._key, SLICE):
+            late = [id for id, at in waiting if subscription.drops_at(at, keep) <= now]
+            if not late:
+                first = min(subscription.drops_at(at, keep) for _, at in waiting)
+                return [max(first, now + DROPS)]
+            outcome = await self._decided(DISCARD, Discard(deliveries=tuple(late)))
+            if outcome.fate is Fate.REFUSED:  # resumed meanwhile, and looked at again for that
+                break
+            log.warning(
+                "deliveries_dropped",
+                subscription_id=subscription.id,
+                reason=DROPPED,
+                **outcome.result,
+            )
+        return []
 
     async def _rest(self, look: Look, round: _Round) -> bool:
         """Say that nothing more can be sent now; whether something has come meanwhile."""

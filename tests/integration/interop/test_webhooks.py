@@ -7,6 +7,7 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from libs.common.devstack.places import ROOT
 from libs.common.devstack.stack import Stack
 from libs.common.events import PatientDeceased, ResultReleased
 from libs.common.runtime import Runtime
+from services.interop.domain.delivering import DROPPED
 from services.interop.domain.subscription import RETIRED
 from services.interop.main import SPEC, new_spec
 from services.interop.senders.cloudevents import HANDSHAKE, HEARTBEAT
@@ -322,6 +324,72 @@ async def test_an_endpoint_that_is_gone_suspends_and_what_comes_meanwhile_waits(
         await until(lambda: is_status(client, created["id"], "active"))
     items = await all_delivered(interop, created["id"], 2)
     assert [i["number"] for i in items] == [1, 2]
+
+
+async def test_what_waited_too_long_for_a_suspended_one_is_dropped_and_its_receiver_told(
+    interop: Running, receiver: WebhookReceiver
+) -> None:
+    created = await subscribed(interop, receiver)
+    path = f"/v1/subscriptions/{created['id']}"
+    receiver.script.append("410")
+    await interop.publish(released("p1", 1))
+    async with app(interop) as client:
+        await until(lambda: is_status(client, created["id"], "suspended"))
+        await interop.publish(released("p1", 2))
+        await until(lambda: is_last(client, path, 2))
+        # As if two months had passed.
+        long_ago = datetime.now(UTC) - timedelta(days=60)
+        for name, change in (("subscriptions", "changed_at"), ("deliveries", "at")):
+            for row in await interop.rows(name):
+                raw, set_ = interop.database.raw(name), {"$set": {change: long_ago}}
+                await interop.database.update_row(raw, {"_id": row["_id"]}, set_)
+        (agenda,) = await interop.rows("agendas")
+        due = {"$set": {"due_at": long_ago}, "$inc": {"version": 1}}
+        raw = interop.database.raw("agendas")
+        await interop.database.update_row(raw, {"_id": agenda["_id"]}, due)
+
+        async def dropped() -> bool:
+            return bool((await client.get(path)).json()["dropped"] == 2)
+
+        await until(dropped)
+        await interop.publish(released("p1", 3))
+        await until(lambda: is_last(client, path, 3))
+        seen = (await client.get(f"{path}/events")).json()
+        told = [(i["status"], i["reason"], i["event"] is None) for i in seen["items"]]
+        gone = ("discarded", DROPPED, True)
+        assert told == [gone, gone, ("pending", "", False)] and seen["dropped"] == 2
+        status = (await client.get(f"/fhir/Subscription/{created['id']}/$events")).text
+        assert "events up to number 2" in status
+        await post(client, f"{path}/resume")
+        await until(lambda: is_status(client, created["id"], "active"))
+    handshake = [json.loads(r.body) for r in receiver.received if HANDSHAKE in r.body.decode()][-1]
+    assert handshake["data"] == {"subscription": created["id"], "last": 3, "dropped": 2}
+    await came(receiver, 2)
+    assert [e["deliverynumber"] for e in events_of(receiver)] == [1, 3]
+
+
+async def is_last(client: httpx.AsyncClient, path: str, number: int) -> bool:
+    return bool((await client.get(path)).json()["last"] == number)
+
+
+async def test_no_event_hurries_an_endpoint_that_is_left_alone(
+    stack: Stack, policies: Callable[[str], Any], receiver: WebhookReceiver
+) -> None:
+    hospital = f"h{uuid.uuid4().hex[:8]}"
+    settings = quick(webhook_retry_base=30.0, webhook_retry_cap=30.0)
+    folder = policies(hospital)
+    async with running(stack, new_spec(), policies_dir=folder, **settings) as interop:
+        interop.hospital = hospital
+        created = await subscribed(interop, receiver)
+        receiver.script += ["503"] * 9
+        async with app(interop) as client:
+            await interop.publish(released("p1", 1))
+            await came(receiver, 1)
+            for n in (2, 3, 4):
+                await interop.publish(released(f"p{n}", n))
+            await until(lambda: is_last(client, f"/v1/subscriptions/{created['id']}", 4))
+        await asyncio.sleep(1.5)
+        assert len(events_of(receiver)) == 1
 
 
 async def test_a_secret_is_exchanged_without_a_moment_when_neither_works(

@@ -11,7 +11,7 @@ from fhir.resources.R4B import get_fhir_model_class
 
 from libs.common.decision import Input
 from libs.common.events import EVENT_TYPES, Event, ReportStatus
-from services.interop.domain.delivery import Delivery, cloud_event
+from services.interop.domain.delivery import Agenda, Delivery, cloud_event
 from services.interop.domain.partners import READABLE
 from services.interop.domain.subscription import Format, Status, Subscription, Terms
 from services.interop.edge.fhir_out.notifications import (
@@ -198,16 +198,20 @@ def test_each_attempt_is_the_same_to_the_byte_whatever_becomes_of_the_subscripti
 def test_a_handshake_and_a_heartbeat_hold_no_event(kind: str) -> None:
     messages = Notifications(full=True)
     requested = subscription(Status.REQUESTED)
-    bundle = json.loads(getattr(messages, kind)(requested, 3, NOW))
+    agenda = Agenda(id="s1", hospital="h1", number=3)
+    bundle = json.loads(getattr(messages, kind)(requested, agenda, NOW))
     parsed(bundle)
     told = parameters(bundle)
     assert (told["type"], told["status"]) == (kind, "requested")
     assert told["events-since-subscription-start"] == "3"
-    assert len(bundle["entry"]) == 1
+    assert len(bundle["entry"]) == 1 and "error" not in told
+    bundle = json.loads(getattr(messages, kind)(requested, agenda.but(dropped=2), NOW))
+    parsed(bundle)
+    assert "events up to number 2" in parameters(bundle)["error"]["text"]
 
 
 def test_the_status_of_a_suspended_one_says_why() -> None:
-    bundle = statuses(subscription(Status.SUSPENDED), 3)
+    bundle = statuses(subscription(Status.SUSPENDED), Agenda(id="s1", hospital="h1", number=3))
     parsed(bundle)
     told = parameters(bundle)
     assert (told["type"], told["status"]) == ("query-status", "error")

@@ -6,13 +6,15 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from libs.common.clock import Ports
 from libs.common.decision import Input
 from libs.common.events import ResultReleased
 from libs.common.fates import Fate, Outcome
 from libs.common.telemetry import setup
 from libs.common.webhooks import Answered
-from services.interop.domain.delivering import ENDED, RESTED
+from services.interop.domain.delivering import DISCARD, DROPPED, ENDED, RESTED
 from services.interop.domain.delivery import Agenda, Delivery
 from services.interop.domain.partners import Partner, Partners
 from services.interop.domain.subscription import Format, Status, Subscription, Terms
@@ -23,6 +25,7 @@ from services.interop.senders.courier import TURN, Courier, Means
 
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
 CALLS = 16
+KEEP = timedelta(days=30)
 TRACER = setup("test", sample_ratio=0.0, install=False).tracer
 
 
@@ -116,27 +119,99 @@ class Endless:
         return Outcome(Fate.DONE, "done", result=results[input.type])
 
 
+def means_of(work: Any, clock: Any, *partners: Partner) -> Means:
+    return Means(
+        work=work,
+        calling=Calling(Endpoints(), clock, calls=4, seconds=9),  # type: ignore[arg-type]
+        decides=work,
+        messages={Format.CLOUDEVENTS: CloudEvents()},
+        partners=Partners(partners),
+        ports=Ports(clock=clock),
+        tracer=TRACER,
+        parallel=2,
+        keep=KEEP,
+        owned=lambda: True,
+    )
+
+
 async def test_a_subscription_with_a_backlog_lets_others_have_its_place() -> None:
     partner = Partner(
         client="app", hospital="h1", name="App", subscribes=frozenset({"reports.events"})
     )
     work, clock = Endless(), Clock()
-    ports = Ports(clock=clock)
-    calling = Calling(Endpoints(), clock, calls=4, seconds=9)  # type: ignore[arg-type]
-    means = Means(
-        work=work,  # type: ignore[arg-type]
-        calling=calling,
-        decides=work,
-        messages={Format.CLOUDEVENTS: CloudEvents()},
-        partners=Partners([partner]),
-        ports=ports,
-        tracer=TRACER,
-        parallel=2,
-        owned=lambda: True,
-    )
     async with asyncio.timeout(5):
-        await Courier(("h1", "s-app"), means).run()
+        await Courier(("h1", "s-app"), means_of(work, clock, partner)).run()
     *ended, rested = work.told
     assert rested.type == RESTED and {input.type for input in ended} <= {ENDED}
     assert rested.data.next_at is not None, "it is due again at once"
     assert clock.seconds < 4 * TURN
+
+
+class Suspended:
+    """A work list of one subscription that is suspended since ``NOW``, and who decides on it."""
+
+    def __init__(self, *came_at: datetime, resumed: bool = False) -> None:
+        self.waiting = {f"d{n}": at for n, at in enumerate(came_at)}
+        self.resumed = resumed
+        self.dropped: list[str] = []
+        self.next_at: datetime | None = None
+
+    async def look(self, key: Key, now: datetime) -> Look:
+        suspended = subscription("app").but(status=Status.SUSPENDED)
+        return Look(suspended, Agenda(id=key[1], hospital="h1", number=10))
+
+    async def undelivered(self, _key: Key, limit: int) -> list[tuple[str, datetime]]:
+        return list(self.waiting.items())[:limit]
+
+    async def submit(self, input: Input) -> Outcome:
+        if input.type == RESTED:
+            self.next_at = input.data.next_at
+            return Outcome(Fate.DONE, "rested", result={"again": False})
+        assert input.type == DISCARD
+        if self.resumed:
+            return Outcome(Fate.REFUSED, "stale")
+        self.dropped += input.data.deliveries
+        for id in input.data.deliveries:
+            del self.waiting[id]
+        return Outcome(Fate.DONE, DROPPED, result={"discarded": 1, "until": 1})
+
+
+def day(number: float) -> datetime:
+    return NOW + timedelta(days=number)
+
+
+class Still(Clock):
+    def __init__(self, now: datetime) -> None:
+        super().__init__()
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+
+@pytest.mark.parametrize(
+    ("today", "came_on", "dropped", "next_on"),
+    [
+        (0, [], 0, None),
+        (29, [-90, 1], 0, 30),  # not so long suspended, whatever was parked before
+        (30, [-90, 0, 1], 2, 31),
+        (90, [*[n / 10 for n in range(500)], 61], 500, 91),
+        (90, [1, 2], 2, None),
+        (30, [0.001], 0, 30 + 1 / 24),  # no look for each
+    ],
+)
+async def test_what_has_waited_for_too_long_under_a_suspended_one_is_dropped_and_no_more(
+    today: float, came_on: list[float], dropped: int, next_on: float | None
+) -> None:
+    work = Suspended(*(day(n) for n in came_on))
+    async with asyncio.timeout(5):
+        await Courier(("h1", "s-app"), means_of(work, Still(day(today)))).run()
+    assert work.dropped == [f"d{n}" for n in range(dropped)]
+    assert work.next_at == (None if next_on is None else day(next_on))
+
+
+async def test_what_was_resumed_meanwhile_is_left_alone() -> None:
+    work = Suspended(day(0), resumed=True)
+    async with asyncio.timeout(5):
+        await Courier(("h1", "s-app"), means_of(work, Still(day(90)))).run()
+    assert work.waiting and not work.dropped

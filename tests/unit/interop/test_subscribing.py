@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 
 from libs.common.cipher import sealed_fields
 from libs.common.decision import Actor, Answer, Common, Decision, Document, Refusal
+from libs.common.devstack.places import ROOT
 from libs.common.events import PatientDeceased, ResultReleased
+from libs.common.topic_registry import FOLDER, read
 from services.interop.domain import subscription as s
 from services.interop.domain.delivering import (
     DISCARD,
+    DROPPED,
     ENDED,
     GREETED,
     RESTED,
@@ -35,7 +38,7 @@ from services.interop.domain.delivery import (
     DeliveryAction,
     DeliveryStatus,
 )
-from services.interop.domain.partners import Partner, Partners
+from services.interop.domain.partners import SUBSCRIBABLE, Partner, Partners, Retired
 from services.interop.domain.subscribing import Nothing, Resend, Why
 from services.interop.domain.subscription import Action, Figures, Status, Subscription, Terms
 from services.interop.handlers import CREATE, DELETE, HANDLERS, REPLACE, RESEND, RESUME, ROTATE
@@ -161,6 +164,15 @@ def test_a_subscription_moves_as_the_table_says_and_not_otherwise(
     assert the(case, Subscription, id).status is expected
 
 
+def suspend(case: Case, id: str) -> None:
+    case.put(the(case, Subscription, id).but(status=Status.SUSPENDED))
+
+
+def discard(case: Case, *which: Delivery) -> Answer:
+    data = Discard(deliveries=tuple(d.id for d in which))
+    return case.command(DISCARD, data, subject=which[0].subscription_id)
+
+
 def a_delivery(case: Case, status: DeliveryStatus) -> Delivery:
     active(case)
     case.event(released())
@@ -179,7 +191,8 @@ def test_a_delivery_moves_as_the_table_says_and_not_otherwise(
         data = Resend(deliveries=(delivery.id,))
         case.command(RESEND, data, actor=APP, subject=delivery.subscription_id)
     elif action is DeliveryAction.DISCARD:
-        case.command(DISCARD, Discard(deliveries=(delivery.id,)))
+        suspend(case, delivery.subscription_id)
+        discard(case, delivery)
     else:
         if action is DeliveryAction.PARK:
             case.advance(FIGURES.give_up)
@@ -263,11 +276,16 @@ def test_a_retired_partner_can_do_no_more_until_an_operator_lets_it(case: Case) 
     ):  # fmt: skip
         answer = case.command(type, data, actor=APP, subject=id)
         assert isinstance(answer, Refusal) and answer.reason == Common.NOT_FOUND
-    answer = case.command(CREATE, TERMS, actor=APP)
-    assert isinstance(answer, Refusal) and answer.reason == Common.FORBIDDEN
     assert the(case, Subscription, id) == retired
     assert isinstance(case.command(RESUME, Nothing(), actor=OPS, subject=id), Decision)
+
+
+def test_who_is_retired_subscribes_to_nothing_though_a_file_still_allows_it(case: Case) -> None:
+    case.put(Retired(id="app", hospital="h2", at=NOW))  # another hospital's of that name
     created(case)
+    case.put(Retired(id="app", hospital="h1", at=NOW))
+    answer = case.command(CREATE, TERMS, actor=APP)
+    assert isinstance(answer, Refusal) and answer.reason == Common.FORBIDDEN
 
 
 def test_what_has_changed_since_it_was_read_is_neither_replaced_nor_deleted(case: Case) -> None:
@@ -324,17 +342,6 @@ def test_an_endpoint_that_no_socket_can_dial_is_refused() -> None:
     for host in ("app.example:65536", "app.example:99999", "[::1", "user@app.example", "[1.2]"):
         with pytest.raises(ValueError, match="endpoint"):
             terms(endpoint=f"https://{host}/hook")
-
-
-def test_a_suspended_one_is_not_looked_at_for_what_comes(case: Case) -> None:
-    id = active(case)
-    greet(case, id, Verdict.GONE)
-    rested(case, id, Verdict.GONE)
-    case.event(released())
-    assert the(case, Agenda, id).due_at is None
-    case.command(RESUME, Nothing(), actor=OPS, subject=id)
-    agenda = the(case, Agenda, id)
-    assert (agenda.due_at, agenda.failures) == (case.now, 0)
 
 
 def test_whoever_may_not_read_it_any_more_gets_no_number(case: Case) -> None:
@@ -457,6 +464,68 @@ def test_who_never_answers_the_handshake_is_suspended(case: Case) -> None:
     assert the(case, Subscription, id).status is Status.SUSPENDED
 
 
+# -- under a suspended one --------------------------------------------------------------
+
+
+def test_what_waits_under_a_suspended_one_is_looked_at_when_it_is_too_old(case: Case) -> None:
+    id = active(case)
+    looked = the(case, Agenda, id).version
+    greet(case, id, Verdict.GONE)
+    assert rested(case, id, Verdict.GONE, if_match=looked)["again"] is True
+    assert rested(case, id, None)["again"] is False
+    assert the(case, Agenda, id).due_at is None, "nothing waits"
+    case.event(released())
+    assert the(case, Agenda, id).due_at == case.now
+    later = case.now + timedelta(days=30)
+    rested(case, id, None, next_at=later)
+    case.advance(timedelta(hours=1))
+    case.event(released("p2"))
+    assert the(case, Agenda, id).due_at == later, "what comes does not hurry it"
+
+
+def test_it_is_not_too_old_before_the_subscription_was_suspended_for_so_long(case: Case) -> None:
+    subscription, keep = the(case, Subscription, active(case)), timedelta(days=30)
+    before, after = NOW - timedelta(days=90), NOW + timedelta(days=2)
+    assert subscription.drops_at(before, keep) == NOW + keep
+    assert subscription.drops_at(after, keep) == after + keep
+
+
+def test_what_is_dropped_leaves_its_number_and_nothing_of_its_content(case: Case) -> None:
+    id = active(case)
+    for patient in ("p1", "p2", "p3"):
+        case.event(released(patient))
+    suspend(case, id)
+    first, second, third = deliveries(case)
+    answer = discard(case, second, first)
+    assert isinstance(answer, Decision)
+    assert (answer.note, answer.result) == (DROPPED, {"discarded": 2, "until": 2})
+    first, second, third = deliveries(case)
+    for gone in (first, second):
+        assert (gone.status, gone.event, gone.reason) == (DeliveryStatus.DISCARDED, b"", DROPPED)
+        assert gone.ended_at == case.now
+    assert third.status is DeliveryStatus.PENDING
+    agenda = the(case, Agenda, id)
+    assert (agenda.number, agenda.dropped) == (3, 2)
+    assert discard(case, first).changes == [], "once"
+
+
+def test_nothing_is_dropped_under_one_that_was_resumed_meanwhile(case: Case) -> None:
+    delivery = a_delivery(case, DeliveryStatus.PENDING)
+    suspend(case, delivery.subscription_id)
+    case.command(RESUME, Nothing(), actor=APP, subject=delivery.subscription_id)
+    answer = discard(case, delivery)
+    assert isinstance(answer, Refusal) and answer.reason == Common.STALE
+    assert deliveries(case)[0].status is DeliveryStatus.PENDING
+
+
+def test_what_goes_with_its_subscription_was_not_dropped(case: Case) -> None:
+    delivery = a_delivery(case, DeliveryStatus.PENDING)
+    case.command(DELETE, Nothing(), actor=APP, subject=delivery.subscription_id)
+    answer = discard(case, delivery)
+    assert isinstance(answer, Decision) and answer.note == "discarded"
+    assert the(case, Agenda, delivery.subscription_id).dropped == 0
+
+
 def test_an_endpoint_that_fails_is_left_alone_for_longer_each_time(case: Case) -> None:
     id = active(case)
     for seconds in (10, 20, 40, 60, 60):
@@ -508,6 +577,14 @@ def test_every_document_of_ours_that_may_hold_something_personal_says_so() -> No
     }
     for model, fields in expected.items():
         assert sealed_fields(model) == fields
+
+
+def test_unless_told_otherwise_a_suspended_one_keeps_what_kafka_keeps() -> None:
+    kept = timedelta(days=Settings().webhook_suspended_days)
+    topics = [t for t in read(ROOT / FOLDER).values() if t.name in SUBSCRIBABLE]
+    assert topics and {t.config["retention.ms"] for t in topics} == {
+        str(int(kept.total_seconds() * 1000))
+    }
 
 
 def test_unless_told_otherwise_a_delivery_is_tried_for_three_days() -> None:

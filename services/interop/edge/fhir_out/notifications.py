@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from libs.common.decision import derived_id
 from libs.common.events import EVENT_TYPES, Event
-from services.interop.domain.delivery import Delivery, text_of
+from services.interop.domain.delivery import Agenda, Delivery, text_of
 from services.interop.domain.subscription import Format, Status, Subscription
 from services.interop.edge.fhir_out.resources import Resource, fhir_id, resource_of
 
@@ -48,11 +48,15 @@ class Notifications:
         whole = notification(active, kind, last, delivery.at, [delivery], full=self._full)
         return to_json(whole)
 
-    def handshake(self, subscription: Subscription, number: int, now: datetime) -> bytes:
-        return to_json(notification(subscription, "handshake", number, now))
+    def handshake(self, subscription: Subscription, agenda: Agenda, now: datetime) -> bytes:
+        return to_json(_signal(subscription, "handshake", agenda, now))
 
-    def heartbeat(self, subscription: Subscription, number: int, now: datetime) -> bytes:
-        return to_json(notification(subscription, "heartbeat", number, now))
+    def heartbeat(self, subscription: Subscription, agenda: Agenda, now: datetime) -> bytes:
+        return to_json(_signal(subscription, "heartbeat", agenda, now))
+
+
+def _signal(subscription: Subscription, kind: str, agenda: Agenda, now: datetime) -> Resource:
+    return notification(subscription, kind, agenda.number, now, dropped=agenda.dropped)
 
 
 def notification(
@@ -63,13 +67,14 @@ def notification(
     deliveries: Iterable[Delivery] = (),
     *,
     full: bool = False,
+    dropped: int = 0,
 ) -> Resource:
     """The bundle. ``kind`` is of SubscriptionNotificationType, ``last`` the number of the last
-    event that there is."""
+    event that there is, ``dropped`` up to which what was not delivered is gone."""
     numbered = [(d, *_told(d)) for d in deliveries]
     events = [_event(d, event, resource) for d, event, resource in numbered]
     entries = [_entry(resource, full=full) for *_, resource in numbered if resource is not None]
-    status = status_of(subscription, kind, last, events)
+    status = status_of(subscription, kind, last, events, dropped=dropped)
     url = f"Subscription/{fhir_id(subscription.id)}/$status"
     first = {
         "fullUrl": f"urn:uuid:{status['id']}",
@@ -88,13 +93,18 @@ def notification(
 
 
 def status_of(
-    subscription: Subscription, kind: str, last: int, events: Sequence[Resource] = ()
+    subscription: Subscription,
+    kind: str,
+    last: int,
+    events: Sequence[Resource] = (),
+    *,
+    dropped: int = 0,
 ) -> Resource:
     """The subscription's status, as R4 has it."""
     reference = f"Subscription/{fhir_id(subscription.id)}"
-    failed = []
-    if subscription.status is Status.SUSPENDED:
-        failed = [{"name": "error", "valueCodeableConcept": {"text": subscription.reason}}]
+    errors = [subscription.reason] if subscription.status is Status.SUSPENDED else []
+    if dropped:
+        errors.append(f"events up to number {dropped} that were not delivered were dropped")
     return {
         "resourceType": "Parameters",
         "id": derived_id("status", subscription.id, kind, last, subscription.version),
@@ -106,14 +116,14 @@ def status_of(
             {"name": "type", "valueCode": kind},
             {"name": "events-since-subscription-start", "valueString": str(last)},
             *events,
-            *failed,
+            *({"name": "error", "valueCodeableConcept": {"text": text}} for text in errors),
         ],
     }
 
 
-def statuses(subscription: Subscription, last: int) -> Resource:
+def statuses(subscription: Subscription, agenda: Agenda) -> Resource:
     """The answer of ``$status``."""
-    status = status_of(subscription, "query-status", last)
+    status = status_of(subscription, "query-status", agenda.number, dropped=agenda.dropped)
     entry = {
         "fullUrl": f"urn:uuid:{status['id']}",
         "resource": status,
