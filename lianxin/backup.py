@@ -12,9 +12,9 @@ import asyncio
 import gzip
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from pydantic import ValidationError
@@ -47,6 +47,7 @@ from lianxin.output import (
     table,
     wrong_settings,
 )
+from libs.common.audit import Outcome
 from libs.common.kafka.admin import Kafka, Place
 from libs.common.lease import LEASES
 from libs.common.migrate import migrate
@@ -75,9 +76,9 @@ async def copy_out(
     installation: Installation, kafka: Kafka, service: str, into: Path, who: str, *, silent: bool
 ) -> Manifest:
     """Write and read again; only then has the folder its name."""
-    database, group = installation.database(service), installation.group(service)
+    database = installation.database(service)
     await database.ping()
-    await trail.record(
+    recording = trail.recorded(
         installation.ports,
         database,
         operator=who,
@@ -86,6 +87,14 @@ async def copy_out(
         action="R",
         entities={trail.EVERY_HOSPITAL: [str(into / service)]},
     )
+    async with recording:
+        return await _copied(installation, kafka, service, into, silent=silent)
+
+
+async def _copied(
+    installation: Installation, kafka: Kafka, service: str, into: Path, *, silent: bool
+) -> Manifest:
+    database, group = installation.database(service), installation.group(service)
     # First: whatever is handled from here on is delivered again after a restore, at worst.
     positions = await _positions(installation, kafka, service)
     at = installation.ports.clock.now()
@@ -254,19 +263,21 @@ async def restore(
             if (size := await database.size(database.raw(name)))
         }
         if there:
-            said = ", ".join(f"{size} in {name}" for name, size in there.items())
+            full = ", ".join(f"{size} in {name}" for name, size in there.items())
             raise Failed(
-                f"{into} is not empty ({said}). Stop {manifest.service}, and drop that database"
+                f"{into} is not empty ({full}). Stop {manifest.service}, and drop that database"
                 " yourself if its content is worthless; or name another with --into."
             )
         if really:
-            async with installation.open():
+            said = _said(who, folder, manifest, into)
+            async with installation.open(), AsyncExitStack() as recording:
                 own = installation.database(manifest.service)
                 if into != own.name and await own.collection_names():  # else it has no trail
-                    await _record(installation, own, who, folder, manifest, into)
-            await _bring_back(database, folder, manifest, silent=json)
-            await migrate(database, spec.collections, lives, spec.buckets)
-            await _record(installation, database, who, folder, manifest, into)
+                    begun = trail.recorded(installation.ports, own, **said)
+                    await recording.enter_async_context(begun)
+                await _bring_back(database, folder, manifest, silent=json)
+                await migrate(database, spec.collections, lives, spec.buckets)
+                await trail.record(installation.ports, database, outcome=Outcome.SUCCESS, **said)
     finally:
         await database.close()
     did = "was brought back into" if really else "can be brought back into"
@@ -282,23 +293,15 @@ async def restore(
     return Answer({"into": into, "applied": really, "backup": manifest}, shown, WELL)
 
 
-async def _record(
-    installation: Installation,
-    trail_of: Database,
-    who: str,
-    folder: Path,
-    manifest: Manifest,
-    into: str,
-) -> None:
-    await trail.record(
-        installation.ports,
-        trail_of,
-        operator=who,
-        what="backup restore",
-        kind="restore",
-        action="C",
-        entities={trail.EVERY_HOSPITAL: [f"{folder} of {manifest.at.isoformat()}", into]},
-    )
+def _said(who: str, folder: Path, manifest: Manifest, into: str) -> dict[str, Any]:
+    """Of a restore, to the trail."""
+    return {
+        "operator": who,
+        "what": "backup restore",
+        "kind": "restore",
+        "action": "C",
+        "entities": {trail.EVERY_HOSPITAL: [f"{folder} of {manifest.at.isoformat()}", into]},
+    }
 
 
 async def _bring_back(

@@ -23,6 +23,7 @@ from lianxin.installation import SERVICES, Installation
 from lianxin.output import LOOK, WELL, Answer, Failed, Json, command, plain, table
 from lianxin.records import NAMES, Letter, headers, letter, said, settle
 from lianxin.sending import Choice, Sent, send_again, sentences
+from libs.common.audit import Outcome
 from libs.common.kafka.admin import Kafka
 from libs.common.kafka.record import Record
 
@@ -161,6 +162,7 @@ async def show(
                 what="dlq show",
                 kind="access",
                 action="R",
+                outcome=Outcome.SUCCESS,
                 patient=patient,
                 entities={each.event.hospital or "": [f"{place[0]}/{place[1]}/{each.offset}"]},
             )

@@ -1,9 +1,9 @@
-"""Who are the partner systems, how does one begin, and how does one end?
+"""Who are the partner systems, and how does one begin?
 
 A partner's rights over HTTP stand in a file of ``policies/partners``, and its credential there is
 the OIDC provider's: a client whose tokens have its ``sub``, the role ``integration`` and its
 hospital. Over Kafka it is a user with ACLs. What a file may hold says interop, what a topic allows
-its registry; neither is said here again.
+its registry; neither is said here again. How one ends is in ``retire.py``.
 """
 
 from __future__ import annotations
@@ -15,25 +15,18 @@ import typer
 import yaml
 from rich.text import Text
 
-from lianxin import asked, trail
+from lianxin import asked, retire
 from lianxin.installation import Installation
 from lianxin.output import LOOK, WELL, Answer, Failed, Json, command, table
 from lianxin.partner_files import as_file, aside_of, files, new_partner, write_new
-from lianxin.partner_rights import admitted, expelled, partners_own, strangers
+from lianxin.partner_rights import admitted, partners_own
+from lianxin.retire import let_in, recorded, shut_out
 from libs.common import yaml_files
-from libs.common.kafka import access as kafka_access
 from libs.common.kafka import rights as kafka_rights
-from libs.common.kafka.cluster import cluster
-from services.interop.domain.partners import Partner
-from services.interop.domain.subscription import LIVE, RETIRED, Status, Subscription
+from services.interop.domain.partners import Partner, Retired
+from services.interop.domain.subscription import Status, Subscription
 
 app = typer.Typer(no_args_is_help=True, help="Partner systems: who, from when, until when.")
-
-Client = Annotated[str, typer.Argument(help="The claim `sub` of its tokens.")]
-KafkaName = Annotated[
-    str, typer.Option(help="Its user in Kafka; if absent its file's kafka_user, or its client.")
-]
-Really = Annotated[bool, typer.Option("--apply", help="Do it, instead of showing it.")]
 
 
 @app.command("list")
@@ -48,6 +41,7 @@ async def list_partners(json: Json = False) -> Answer:
         rows = await database.find_rows(
             database.raw(Subscription.COLLECTION), {}, fields=("hospital", "client", "status")
         )
+        out = await database.find_rows(database.raw(Retired.COLLECTION), {}, fields=("id",))
     counted: dict[tuple[str, str], dict[str, int]] = {}
     for row in rows:
         if row["status"] != Status.DELETED:
@@ -81,6 +75,13 @@ async def list_partners(json: Json = False) -> Answer:
         for (client, hospital), found in sorted(counted.items())
         if found.keys() - {Status.SUSPENDED}
     ]
+    retired = {row["_id"] for row in out}
+    left += [
+        f"{p.client} was retired, has a file all the same, and can subscribe to nothing new: take"
+        f" the file away, or let it in again by that and `lianxin partner add {p.client}`."
+        for p in partners
+        if f"{p.hospital}/{p.client}" in retired
+    ]
     return Answer(facts, [shown, *left], LOOK if left else WELL)
 
 
@@ -91,7 +92,7 @@ def _counts(found: dict[str, int]) -> str:
 @app.command("add")
 @command
 async def add(
-    client: Client,
+    client: retire.Client,
     hospital: Annotated[str, typer.Option(help="For which alone it may act.")],
     name: Annotated[str, typer.Option(help="For people.")],
     source: Annotated[
@@ -108,10 +109,10 @@ async def add(
             " Only for a system that is trusted with every hospital of the installation."
         ),
     ] = "no",
-    kafka_user: KafkaName = "",
+    kafka_user: retire.KafkaName = "",
     kafka_cluster: Annotated[str, typer.Option(help="Strimzi's Kafka.")] = "lianxin-kafka",
     namespace: Annotated[str, typer.Option(help="Where its KafkaUser goes.")] = "lianxin",
-    really: Really = False,
+    really: asked.Apply = False,
     operator: asked.Operator = None,
     json: Json = False,
 ) -> Answer:
@@ -144,22 +145,27 @@ async def add(
             facts["rights"] = [str(right) for right in rights]
             shown += [f"# Kafka: the user {user} may", *(f"  {right}" for right in rights)]
     if really:
-        await asyncio.to_thread(write_new, file, as_file(partner))
-        if kafka == "cluster":
+        of = {partner.hospital}
+        in_kafka = user if kafka == "cluster" else ""
+        async with installation.open(), recorded(installation, client, of, in_kafka, who, "C"):
+            await asyncio.to_thread(write_new, file, as_file(partner))
+            was_out = False
             try:
-                async with installation.open():
-                    await _record(installation, partner.client, {partner.hospital}, user, who, "C")
+                was_out = await let_in(installation, partner)
+                if kafka == "cluster":
                     password = await admitted(installation, user, rights)
+                    facts["password"] = password
+                    shown.append(f"Its password, shown here and never again: {password}")
             except BaseException:
                 await asyncio.to_thread(file.unlink)
+                if was_out:
+                    await shut_out(installation, client, of)
                 raise
-            facts["password"] = password
-            shown.append(f"Its password, shown here and never again: {password}")
     facts["next"] = _next_steps(partner, kafka, really)
     if aside_of(file).exists():
         facts["next"].append(
-            f"{client} was retired before: what it subscribed to then stays closed to it, and it"
-            " subscribes to nothing new (403), until ops resume or delete those subscriptions."
+            f"{client} was retired before: what it subscribed to then stays closed to it, until ops"
+            " resume or delete those subscriptions."
         )
     return Answer(facts, [*shown, *facts["next"]], WELL)
 
@@ -176,132 +182,4 @@ def _next_steps(partner: Partner, kafka: str, really: bool) -> list[str]:
     return steps
 
 
-async def _record(
-    installation: Installation, client: str, hospitals: set[str], user: str, who: str, action: str
-) -> None:
-    """Rights came or went (DICOM PS3.16 CID 401: 110137, User Security Attributes Changed)."""
-    await trail.record(
-        installation.ports,
-        installation.database("interop"),
-        operator=who,
-        what=f"partner {'add' if action == 'C' else 'retire'}",
-        kind="110137",
-        action=action,
-        entities={hospital: [client, f"kafka/{user}"] for hospital in sorted(hospitals)},
-    )
-
-
-@app.command("retire")
-@command
-async def retire(
-    client: Client,
-    kafka_user: KafkaName = "",
-    really: Really = False,
-    operator: asked.Operator = None,
-    json: Json = False,
-) -> Answer:
-    """Take its rights, suspend its subscriptions, set its file aside. With --apply it is done."""
-    installation, who = Installation.of_environment(), asked.named(operator)
-    folder = installation.settings.policies_dir / "partners"
-    file = files(folder).get(client)
-    said = Partner.model_validate(yaml_files.read(file)).kafka_user if file is not None else ""
-    user = kafka_user or said or client
-    partners_own(installation, user)
-    database = installation.database("interop")
-    async with installation.open():
-        raw = database.raw(Subscription.COLLECTION)
-        live = await database.find_rows(
-            raw,
-            {"client": client, "status": {"$in": list(LIVE)}, "reason": {"$ne": RETIRED}},
-            fields=("hospital", "id", "version", "status"),
-        )
-        async with cluster(installation.broker) as at:
-            unknown: list[str] = []
-            try:
-                everybodys = await kafka_access.everybodys_rights(at)
-                may = sorted(everybodys.get(user, ()))
-                unknown = [] if may else strangers(installation, everybodys)
-            except kafka_access.NoAuthorizer:
-                may = []  # it is a user of nothing
-            # Who has no right may be the brokers' own administrator: taken away only if named.
-            nobody = file is None and not live and not may
-            unfound = Failed(
-                f"There is no partner {client}: no file in {folder}, no subscription, no right of"
-                f" Kafka's user {user}. See `lianxin partner list`; a user who has no right is"
-                " taken away with --kafka-user and --apply."
-            )
-            if nobody and not (really and kafka_user):
-                raise unfound
-            gone, kept = False, ""
-            if really:
-                of = {row["hospital"] for row in live}
-                if file is not None:
-                    of.add(yaml_files.read(file)["hospital"])
-                await _record(installation, client, of or {trail.EVERY_HOSPITAL}, user, who, "D")
-                gone, kept = await expelled(at, user, len(may))
-                if nobody and not gone and not kept:
-                    raise unfound
-        if really:
-            for row in live:
-                await suspend(installation, row)
-    aside = None if file is None else aside_of(file)
-    if really and file is not None and aside is not None:
-        await asyncio.to_thread(file.rename, aside)
-    facts = {
-        "client": client,
-        "applied": really,
-        "kafka_kept": kept,
-        "file": file,
-        "kafka_user": user,
-        "kafka_rights": [str(right) for right in may],
-        "kafka_unknown": unknown,
-        "subscriptions": [f"{row['hospital']}/{row['id']}" for row in live],
-    }
-    done = "" if really else "would be "
-    if kept:
-        rights = (
-            f"Kafka: {kept}. kubectl delete kafkauser {user}, or as one who may alter the cluster:"
-            f" `lianxin partner retire {client} --kafka-user {user} --apply`."
-        )
-    elif may:
-        rights = f"Kafka: {len(may)} rights of the user {user} {done}taken away, and the user too."
-    else:
-        rights = f"Kafka: no user {user} has any right there."
-        if gone:
-            rights += " The user was there, and is taken away."
-        if unknown:
-            rights += (
-                f" But these have some, and no file names them: {', '.join(unknown)}. If one"
-                f" is this partner's: `lianxin partner retire {client} --kafka-user …`."
-            )
-    shown = [
-        rights,
-        f"Subscriptions: {len(live)} {done}suspended; what waits under them is kept.",
-        "File: there is none." if file is None else f"File: {done}set aside as {aside}.",
-        *([] if really else ["Nothing was done yet: with --apply."]),
-        f"Then: take the client {client} away at your OIDC provider (a token lives on until it"
-        " expires), its certificates out of policies/senders, its KafkaUser out of the manifests,"
-        " and restart interop with the policies.",
-    ]
-    return Answer(facts, shown, LOOK if kept or unknown else WELL)
-
-
-async def suspend(installation: Installation, row: dict[str, Any]) -> None:
-    """As ``Subscription.moved`` does it, and whatever the reason of one that was suspended;
-    somebody who changes it at the same time is first."""
-    database = installation.database("interop")
-    raw = database.raw(Subscription.COLLECTION)
-    for _ in range(5):
-        now = installation.ports.clock.now()
-        change: dict[str, Any] = {"status": Status.SUSPENDED.value, "reason": RETIRED}
-        if row["status"] != Status.SUSPENDED:
-            change["changed_at"] = now
-        guard = {"_id": row["_id"], "version": row["version"]}
-        if await database.update_row(raw, guard, {"$set": change, "$inc": {"version": 1}}):
-            return
-        (row,) = await database.find_rows(
-            raw, {"_id": row["_id"]}, fields=("hospital", "id", "version", "status")
-        )
-        if row["status"] == Status.DELETED:
-            return
-    raise Failed(f"The subscription {row['_id']} is changed all the time: try again.")
+app.command("retire")(retire.retire)

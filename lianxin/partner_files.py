@@ -58,3 +58,16 @@ def write_new(file: Path, content: str) -> None:
 
 def aside_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.retired")
+
+
+def last_file(folder: Path, client: str) -> Partner | None:
+    """What its file says, or said before it was set aside: who is retired again, as Kafka was
+    away, has the same user there."""
+    there = [files(folder).get(client), *sorted(folder.glob("*.yaml.retired"))]
+    for file in there:
+        try:
+            if file is not None and (said := yaml_files.read(file)).get("client") == client:
+                return Partner.model_validate(said)
+        except (ValueError, yaml.YAMLError, AttributeError):
+            raise Failed(f"{file} can't be read: mend it, or move it elsewhere.") from None
+    return None

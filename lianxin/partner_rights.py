@@ -89,3 +89,52 @@ async def expelled(at: Cluster, user: str, rights: int) -> tuple[bool, str]:
     except BusError as error:
         of_nothing = not rights and isinstance(error, kafka_access.MayNot)
         return False, "" if of_nothing else f"{stays} ({error})"
+
+
+async def of_user(
+    installation: Installation, user: str
+) -> tuple[list[kafka_rights.Right], list[str]]:
+    """What it may in Kafka; if that is nothing, who else may something and is nobody's."""
+    async with cluster(installation.broker) as at:
+        try:
+            everybodys = await kafka_access.everybodys_rights(at)
+        except kafka_access.NoAuthorizer:
+            return [], []  # it is a user of nothing
+    may = sorted(everybodys.get(user, ()))
+    return may, [] if may else strangers(installation, everybodys)
+
+
+def what_stays(
+    client: str,
+    user: str,
+    may: Sequence[kafka_rights.Right],
+    unknown: Sequence[str],
+    *,
+    away: str,
+    kept: str,
+    gone: bool,
+    done: str,
+) -> str:
+    """What became of its user there, and what to do about what did not."""
+    again = f"`lianxin partner retire {client} --kafka-user {user} --apply`"
+    if away:
+        return (
+            f"Kafka does not answer ({away}): whatever the user {user} may there STAYS. Once it"
+            f" does, {again}; where Strimzi keeps the users, kubectl delete kafkauser {user}."
+        )
+    if kept:
+        return (
+            f"Kafka: {kept}. kubectl delete kafkauser {user}, or as one who may alter the cluster:"
+            f" {again}."
+        )
+    if may:
+        return f"Kafka: {len(may)} rights of the user {user} {done}taken away, and the user too."
+    said = f"Kafka: no user {user} has any right there."
+    if gone:
+        said += " The user was there, and is taken away."
+    if unknown:
+        said += (
+            f" But these have some, and no file names them: {', '.join(unknown)}. If one"
+            f" is this partner's: `lianxin partner retire {client} --kafka-user …`."
+        )
+    return said

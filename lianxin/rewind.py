@@ -62,7 +62,7 @@ async def rewind(
             if state is None or state.members:
                 members = "can't be seen" if state is None else f"has members ({state.members})"
                 raise Failed(f"{group} {members}: stop {service} first.")
-            await trail.record(
+            recording = trail.recorded(
                 installation.ports,
                 installation.database(service),
                 operator=who,
@@ -71,7 +71,8 @@ async def rewind(
                 action="E",
                 entities={trail.EVERY_HOSPITAL: [f"{t}/{p}/{o}" for (t, p), o in wanted.items()]},
             )
-            await at.set_committed(group, wanted)
+            async with recording:
+                await at.set_committed(group, wanted)
         shown.append(f"Done. Start {service}.")
     else:
         shown.append("Nothing was done yet: with --apply.")

@@ -1,7 +1,7 @@
 """How are records sent to be read again, slowly enough, and what came of it?
 
 What is sent is written into the service's audit trail first: who, what, and by which command.
-Afterwards the service's inbox says what became of each.
+Afterwards the trail says how sending ended, and the service's inbox what became of each.
 """
 
 from __future__ import annotations
@@ -62,25 +62,18 @@ async def send_again(installation: Installation, kafka: Kafka, choice: Choice) -
     topic = replay_topic(group)
     if not await kafka.places([topic]):
         raise Failed(f"The topic {topic} does not exist: `lianxin topics apply` makes it.")
-    sent, clock = Sent(installation.ports.ids.new()), installation.ports.clock
-    producer = Producer(installation.broker)
-    begun = clock.monotonic()
+    sent, producer = Sent(installation.ports.ids.new()), Producer(installation.broker)
+    ending = trail.ended(
+        installation.ports,
+        installation.database(choice.service),
+        entities={trail.EVERY_HOSPITAL: [topic]},
+        **_said(choice, sent.run),
+    )
     try:
-        await producer.start()
-        with Progress(console=console(stderr=True), transient=True) as bar:
-            task = bar.add_task(f"to {choice.service}", total=len(choice.records))
-            async for records in _chunks(kafka, choice):
-                await _record(installation, choice, sent.run, records)
-                rows: Sequence[Copy] = [copy(record, group) for record in records]
-                while rows:
-                    taken = {id(row) for row in await producer.send(rows)}
-                    rows = [row for row in rows if id(row) not in taken]
-                sent.records += len(records)
-                bar.update(task, completed=sent.records)
-                ahead = sent.records / choice.rate - (clock.monotonic() - begun)
-                if ahead > 0 and sent.records < len(choice.records):
-                    await clock.sleep(ahead)
-        await producer.stop()
+        async with ending:
+            await producer.start()
+            await _paced(installation, kafka, choice, producer, sent)
+            await producer.stop()
     except BaseException:  # Ctrl-C is one
         said = f"{sent.records} of {len(choice.records)} were sent"
         console(stderr=True).print(
@@ -93,6 +86,26 @@ async def send_again(installation: Installation, kafka: Kafka, choice: Choice) -
         await producer.abandon()
     await _outcome(installation, kafka, choice, sent)
     return sent
+
+
+async def _paced(
+    installation: Installation, kafka: Kafka, choice: Choice, producer: Producer, sent: Sent
+) -> None:
+    group, clock = installation.group(choice.service), installation.ports.clock
+    begun = clock.monotonic()
+    with Progress(console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"to {choice.service}", total=len(choice.records))
+        async for records in _chunks(kafka, choice):
+            await _record(installation, choice, sent.run, records)
+            rows: Sequence[Copy] = [copy(record, group) for record in records]
+            while rows:
+                taken = {id(row) for row in await producer.send(rows)}
+                rows = [row for row in rows if id(row) not in taken]
+            sent.records += len(records)
+            bar.update(task, completed=sent.records)
+            ahead = sent.records / choice.rate - (clock.monotonic() - begun)
+            if ahead > 0 and sent.records < len(choice.records):
+                await clock.sleep(ahead)
 
 
 async def _chunks(kafka: Kafka, choice: Choice) -> AsyncIterator[list[Record]]:
@@ -123,13 +136,20 @@ async def _record(
     await trail.record(
         installation.ports,
         installation.database(choice.service),
-        operator=choice.operator,
-        what=choice.command,
-        kind="transmit",
-        action="E",
         entities=by_hospital,
-        run=run,
+        **_said(choice, run),
     )
+
+
+def _said(choice: Choice, run: str) -> dict[str, str]:
+    """Of every record of the run."""
+    return {
+        "operator": choice.operator,
+        "what": choice.command,
+        "kind": "transmit",
+        "action": "E",
+        "run": run,
+    }
 
 
 async def _outcome(installation: Installation, kafka: Kafka, choice: Choice, sent: Sent) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 
+from lianxin import asked, trail
 from lianxin.installation import Installation
 from lianxin.output import LOOK, WELL, Answer, Json, command, table
 from libs.common.kafka.client import BusError
@@ -167,20 +168,33 @@ async def apply(
         ),
     ] = False,
     really: Annotated[bool, typer.Option("--apply", help="Do it, instead of showing it.")] = False,
+    operator: asked.Operator = None,
     json: Json = False,
 ) -> Answer:
     """Create what is missing, set what is set otherwise. Shows it; does it with --apply."""
-    installation = Installation.of_environment()
+    installation, who = Installation.of_environment(), asked.named(operator)
     figures = figures_of(installation, replication, min_insync)
-    async with cluster(installation.broker) as at:
+    async with installation.open(), cluster(installation.broker) as at:
         found = await look(at, installation.topics, figures)
         todo = [d for d in found if d.action and (d.action != "add partitions" or move_keys)]
         if not really or not todo:
             done = f"{len(installation.topics)} topics are as the registry has them."
             hint = f"{len(todo)} would be mended: with --apply." if todo else ""
             return _answer(found, done, hint)
-        await mend(at, installation.topics, todo, figures)
-        left = await _settled(at, installation, figures, len(found) - len(todo))
+        # What concerns the whole installation stands in interop's trail (DICOM PS3.16 CID 401:
+        # 110131, Software Configuration).
+        recording = trail.recorded(
+            installation.ports,
+            installation.database("interop"),
+            operator=who,
+            what="topics apply",
+            kind="110131",
+            action="U",
+            entities={trail.EVERY_HOSPITAL: [f"{d.topic} {d.what}={d.wanted}" for d in todo]},
+        )
+        async with recording:
+            await mend(at, installation.topics, todo, figures)
+            left = await _settled(at, installation, figures, len(found) - len(todo))
     return _answer(left, f"Mended: {len(todo)}. All topics are as the registry has them.")
 
 

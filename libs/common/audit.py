@@ -177,10 +177,13 @@ def operation(
     patient: str = "",
     entities: Sequence[str],
     run: str,
+    outcome: Outcome | None = None,
+    why: str = "",
 ) -> Mapping[str, Any]:
     """The record of what ``operator`` does at the command line, for the trail of the service that
     it concerns. ``kind``: ISO 21089's word (``access``, ``transmit``), or DICOM's code;
-    ``action``: C, R, E or D."""
+    ``action``: C, R, U, E or D; ``outcome``: None while it is only beginning; ``why``: what failed,
+    without personal data."""
     id = ports.ids.new()
     return {
         "_id": f"{hospital}/{id}",
@@ -189,7 +192,8 @@ def operation(
         "recorded": ports.clock.now(),
         "type": kind,
         "action": action,
-        "outcome": Outcome.SUCCESS.value,
+        "outcome": outcome,
+        "outcomeDesc": why,
         "purposeOfEvent": _PURPOSE[Role.OPS],
         "agent": {"who": operator, "role": [Role.OPS], "requestor": True},
         "source": {"observer": "/lianxin", "site": what},

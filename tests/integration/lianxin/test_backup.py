@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from libs.common.audit import Outcome
 from libs.common.broker import Broker
 from libs.common.cloudevents import decode
 from libs.common.devstack.stack import Stack
 from libs.common.events import EVENT_TYPES, EncounterDischarged, InvitationIssued
 from libs.common.kafka.admin import Kafka
 from libs.common.mongo.database import Database
+from libs.common.mongo.documents import Row
 from services.enrollment.main import SPEC
 from tests.support.command_line import Said, lianxin
 from tests.support.examples import cloud_event
@@ -132,8 +134,11 @@ async def test_what_was_lost_is_brought_back_and_what_came_since_is_taken_again(
             assert after[row["_id"]] == row
         trail = sorted(await again.rows("audit", hospital=""), key=lambda row: str(row["recorded"]))
         who = {r["agent"]["who"] for r in trail if r["source"]["observer"] == "/lianxin"}
-        did = [r["source"]["site"] for r in trail if r["source"]["observer"] == "/lianxin"]
-        assert (did, who) == (["backup create", "backup restore", "backup rewind"], {"w.chen"})
+        did = [as_told(r) for r in trail if r["source"]["observer"] == "/lianxin"]
+        # How the backup ended can't be in it.
+        restored = [("backup create", None), ("backup restore", Outcome.SUCCESS)]
+        rewound_ = [("backup rewind", None), ("backup rewind", Outcome.SUCCESS)]
+        assert (did, who) == (restored + rewound_, {"w.chen"})
 
         async def sent() -> bool:
             return not await again.rows("outbox")
@@ -195,9 +200,12 @@ async def test_who_looks_at_a_copy_stands_in_the_services_own_trail(
     own, copy = Database(stack.mongo_url, name), Database(stack.mongo_url, f"{name}-2")
     try:
         assert (await run(*restore, env=env)).code == 0
-        assert await sites(own) == ["backup create"]
+        created = [("backup create", None), ("backup create", Outcome.SUCCESS)]
+        assert await trail_of(own) == created
         assert (await run(*restore, "--apply", env=env)).code == 0
-        assert await sites(own) == await sites(copy) == ["backup create", "backup restore"]
+        restored = ("backup restore", Outcome.SUCCESS)
+        assert await trail_of(own) == [*created, ("backup restore", None), restored]
+        assert await trail_of(copy) == [created[0], restored]
         # Where there is no service's database there is no trail, and it stays empty to restore to.
         await asyncio.gather(own.drop(), copy.drop())
         assert (await run(*restore, "--apply", env=env)).code == 0
@@ -207,9 +215,14 @@ async def test_who_looks_at_a_copy_stands_in_the_services_own_trail(
         await asyncio.gather(own.close(), copy.close())
 
 
-async def sites(database: Database) -> list[str]:
+async def trail_of(database: Database) -> list[tuple[str, str | None]]:
     rows = await database.find_rows(database.raw("audit"), {}, sort=(("recorded", 1),))
-    return [row["source"]["site"] for row in rows]
+    return [as_told(row) for row in rows]
+
+
+def as_told(row: Row) -> tuple[str, str | None]:
+    """Of a record in the trail: by which command, and how it ended."""
+    return row["source"]["site"], row["outcome"]
 
 
 @pytest.mark.parametrize("harm", ["cut", "changed", "document", "manifest", "missing"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from libs.common.audit import Outcome
 from tests.integration.lianxin.conftest import World
 from tests.integration.lianxin.test_trace import DISCHARGED, discharge, handled, new_id
 from tests.support.running import Running
@@ -53,8 +54,9 @@ async def test_what_a_restored_database_lacks_is_handled_again_and_the_rest_left
 
         again = await world.lianxin(*mine, "--apply")
         assert again.facts["would_send"] == 0 and not again.facts["applied"]
-    (row,) = await world.audit("enrollment")
+    row, end = sorted(await world.audit("enrollment"), key=lambda row: row["recorded"])
     assert row["source"]["site"] == "replay" and len(row["entity"]["what"]) == 3
+    assert (row["outcome"], end["outcome"]) == (None, Outcome.SUCCESS)
 
 
 async def test_while_the_service_is_down_they_wait_for_it_and_that_is_said(world: World) -> None:

@@ -17,8 +17,9 @@ import pytest
 
 from lianxin.backup_files import MANIFEST, Manifest, Offset
 from lianxin.installation import Installation
-from lianxin.partner import suspend
+from lianxin.retire import suspend
 from libs.common import audit, topic_registry
+from libs.common.audit import Outcome
 from libs.common.broker import Broker
 from libs.common.devstack.places import ROOT
 from libs.common.devstack.stack import Stack
@@ -28,6 +29,7 @@ from libs.common.kafka.client import BusError
 from libs.common.kafka.cluster import cluster
 from libs.common.kafka.rights import Right
 from libs.common.mongo.database import Database
+from services.interop.domain.partners import Retired
 from services.interop.domain.subscription import RETIRED
 from tests.support import secured
 from tests.support.command_line import lianxin
@@ -52,6 +54,7 @@ def env(kafka: secured.SecuredBroker, stack: Stack, tmp_path: Path) -> Mapping[s
         "MONGO_URL": stack.mongo_url,
         "POLICIES_DIR": str(tmp_path / "policies"),
         "LIANXIN_DATABASE": "partners_{service}",
+        "LIANXIN_OPERATOR": "w.chen",
     }
 
 
@@ -72,7 +75,7 @@ async def _config(bootstrap: str, topic: str) -> dict[str, str]:
 
 
 def test_topics_are_made_and_mended_and_nothing_else_is_touched(
-    kafka: secured.SecuredBroker, env: Mapping[str, str]
+    kafka: secured.SecuredBroker, stack: Stack, env: Mapping[str, str]
 ) -> None:
     before = lianxin("topics", "diff", "--json", env=env)
     assert before.code == 1
@@ -92,6 +95,11 @@ def test_topics_are_made_and_mended_and_nothing_else_is_touched(
         ("hospital.reports", "retention.ms", "1000")
     ]
     assert lianxin("topics", "apply", "--apply", env=env).code == 0
+    mended = asyncio.run(_trail(stack.mongo_url, "hospital.reports retention.ms=2592000000"))
+    assert mended == [
+        ("topics apply", "U", "", None),
+        ("topics apply", "U", "", Outcome.SUCCESS),
+    ]
     config = asyncio.run(_config(kafka.inside, "hospital.reports"))
     # What the registry says nothing about was the operator's, and stays.
     assert (config["retention.ms"], config["segment.ms"]) == ("2592000000", "3600000")
@@ -151,11 +159,24 @@ async def _subscriptions(url: str, rows: list[dict[str, Any]] | None) -> list[di
         await database.close()
 
 
-async def _trail(url: str) -> list[dict[str, Any]]:
+async def _trail(url: str, what: str) -> list[tuple[str, str, str, str | None]]:
+    """Of what is so named, in their order: command, action, hospital, how it ended."""
     database = Database(url, "partners_interop")
     try:
         raw = database.raw(audit.COLLECTION)
-        return await database.find_rows(raw, {"entity.what": "kafka/lab"}, sort=(("recorded", 1),))
+        rows = await database.find_rows(raw, {"entity.what": what}, sort=(("recorded", 1),))
+    finally:
+        await database.close()
+    assert {row["agent"]["who"] for row in rows} <= {"w.chen"}
+    runs = list(dict.fromkeys(row["correlation_id"] for row in rows))
+    assert [row["correlation_id"] for row in rows] == [run for run in runs for _ in range(2)]
+    return [(r["source"]["site"], r["action"], r["hospital"], r["outcome"]) for r in rows]
+
+
+async def _retired(url: str) -> set[str]:
+    database = Database(url, "partners_interop")
+    try:
+        return {r["_id"] for r in await database.find_rows(database.raw(Retired.COLLECTION), {})}
     finally:
         await database.close()
 
@@ -163,7 +184,6 @@ async def _trail(url: str) -> list[dict[str, Any]]:
 def test_a_partner_comes_and_goes(
     kafka: secured.SecuredBroker, stack: Stack, env: Mapping[str, str]
 ) -> None:
-    env = {**env, "LIANXIN_OPERATOR": "w.chen"}
     lianxin("topics", "apply", "--apply", env=env)
     file = Path(env["POLICIES_DIR"]) / "partners" / "lab.yaml"
 
@@ -211,18 +231,111 @@ def test_a_partner_comes_and_goes(
     assert {id for id, r in after.items() if r["reason"] == RETIRED} == {"a", "b", "e", "f"}
     # Not since now: it was suspended before.
     assert after["e"]["changed_at"] == after["d"]["changed_at"] < after["a"]["changed_at"]
-    trail = asyncio.run(_trail(stack.mongo_url))
-    assert [
-        (r["source"]["site"], r["action"], r["hospital"], r["entity"]["what"]) for r in trail
-    ] == [
-        ("partner add", "C", "h1", ["lab", "kafka/lab"]),
-        ("partner retire", "D", "h1", ["lab", "kafka/lab"]),
+    assert asyncio.run(_trail(stack.mongo_url, "kafka/lab")) == [
+        ("partner add", "C", "h1", None),
+        ("partner add", "C", "h1", Outcome.SUCCESS),
+        ("partner retire", "D", "h1", None),
+        ("partner retire", "D", "h1", Outcome.SUCCESS),
     ]
-    assert {r["agent"]["who"] for r in trail} == {"w.chen"}
+    assert "h1/lab" in asyncio.run(_retired(stack.mongo_url))
 
     for more in ((), ("--apply",), ("--kafka-user", "lab", "--apply")):
         nobody = lianxin("partner", "retire", "lab", *more, env=env)
         assert nobody.code == 2 and "There is no partner lab" in nobody.err
+
+
+AWAY = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+WEB = ("partner", "add", "by-http", "--hospital", "h1", "--name", "By HTTP", "--apply")
+
+
+def test_who_is_added_while_kafka_is_away_is_recorded_all_the_same(
+    stack: Stack, env: Mapping[str, str]
+) -> None:
+    away = {**env, **AWAY}
+    assert lianxin(*WEB, env=away).code == 0
+    cluster = [*WEB]
+    cluster[2] = "by-kafka"
+    failed = lianxin(*cluster, "--kafka", "cluster", "--subscribe", "reports.events", env=away)
+    assert failed.code == 3, failed
+    folder = Path(env["POLICIES_DIR"]) / "partners"
+    assert not (folder / "by-kafka.yaml").exists()
+    for client, ended in (("by-http", Outcome.SUCCESS), ("by-kafka", Outcome.SERIOUS_FAILURE)):
+        assert asyncio.run(_trail(stack.mongo_url, client)) == [
+            ("partner add", "C", "h1", None),
+            ("partner add", "C", "h1", ended),
+        ]
+
+
+def test_a_file_that_can_not_be_written_is_named(env: Mapping[str, str]) -> None:
+    folder = Path(env["POLICIES_DIR"]) / "partners"
+    shutil.rmtree(folder)
+    add = [*WEB]
+    add[2] = "nowhere"
+    said = lianxin(*add, env=env)
+    assert said.code == 2
+    assert f"{folder}/nowhere.yaml: No such file or directory." in said.err
+
+
+@pytest.mark.parametrize("from_the_beginning", [True, False])
+def test_a_partner_is_retired_as_far_as_can_be_and_the_next_run_finishes(
+    kafka: secured.SecuredBroker,
+    stack: Stack,
+    env: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    from_the_beginning: bool,
+) -> None:
+    client = f"ward-{from_the_beginning}".lower()
+    lianxin("topics", "apply", "--apply", env=env)
+    add = ("partner", "add", client, "--hospital", "h1", "--name", "x", "--subscribe",
+           "reports.events", "--kafka", "cluster", "--kafka-user", f"{client}-k")  # fmt: skip
+    assert lianxin(*add, "--apply", env=env).code == 0
+    row: dict[str, Any] = {"_id": f"h1/{client}", "hospital": "h1", "id": client, "reason": ""}
+    row |= {"client": client, "status": "active", "version": 1, "changed_at": datetime.now(UTC)}
+    asyncio.run(_subscriptions(stack.mongo_url, [row]))
+
+    retire = ("partner", "retire", client, "--apply")
+    with monkeypatch.context() as broken:
+        broken.setattr(kafka_access, "deny", _breaks)
+        if from_the_beginning:
+            broken.setattr(kafka_access, "everybodys_rights", _breaks)
+        first = lianxin(*retire, env=env)
+    assert first.code == 3, first
+    assert f"whatever the user {client}-k may there STAYS" in first.out
+    assert f"partner retire {client} --kafka-user {client}-k --apply" in first.out
+    (after,) = (r for r in asyncio.run(_subscriptions(stack.mongo_url, None)) if r["id"] == client)
+    assert (after["status"], after["reason"]) == ("suspended", RETIRED)
+    assert f"h1/{client}" in asyncio.run(_retired(stack.mongo_url))
+    file = Path(env["POLICIES_DIR"]) / "partners" / f"{client}.yaml"
+    assert not file.exists() and file.with_name(f"{client}.yaml.retired").exists()
+    assert asyncio.run(_rights(kafka, f"{client}-k"))
+
+    # Its user in Kafka, which the file that was set aside names, need not be said.
+    assert lianxin(*retire, env=env).code == 0
+    assert asyncio.run(_rights(kafka, f"{client}-k")) == set()
+    assert lianxin(*retire, env=env).code == 2
+    ends = [ended for *_, ended in asyncio.run(_trail(stack.mongo_url, client))]
+    assert ends[3::2] == [Outcome.MINOR_FAILURE, Outcome.SUCCESS]
+
+    assert lianxin(*add, "--apply", env=env).code == 0, "and may come again"
+    assert f"h1/{client}" not in asyncio.run(_retired(stack.mongo_url))
+
+
+async def _breaks(*_: object) -> None:
+    raise ConnectionResetError("in the middle")
+
+
+def test_who_is_retired_and_has_a_file_all_the_same_is_named(env: Mapping[str, str]) -> None:
+    add = [*WEB]
+    add[2] = "again"
+    folder = Path(env["POLICIES_DIR"]) / "partners"
+    assert lianxin(*add, env=env).code == 0
+    assert lianxin("partner", "retire", "again", "--apply", "--json", env=env).facts["undone"] == []
+    (folder / "again.yaml.retired").rename(folder / "again.yaml")
+    listed = lianxin("partner", "list", env=env)
+    assert listed.code == 1 and "again was retired, has a file all the same" in listed.out
+    (folder / "again.yaml").unlink()
+    assert lianxin(*add, env=env).code == 0
+    assert "again was retired" not in lianxin("partner", "list", env=env).out
 
 
 @pytest.mark.parametrize(("by_then", "reason"), [("suspended", RETIRED), ("deleted", "gone")])

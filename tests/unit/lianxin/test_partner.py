@@ -13,7 +13,7 @@ import yaml
 from lianxin.installation import SERVICES, Installation
 from lianxin.output import Failed
 from lianxin.partner import app
-from lianxin.partner_files import as_file, files, new_partner
+from lianxin.partner_files import as_file, files, last_file, new_partner
 from lianxin.partner_rights import admitted, expelled, partners_own
 from libs.common import topic_registry
 from libs.common.devstack.places import ROOT
@@ -56,16 +56,6 @@ def test_the_file_is_read_as_it_was_meant(tmp_path: Path) -> None:
 def test_what_can_not_be_is_refused_by_the_fields_name(wrong: dict[str, str], says: str) -> None:
     with pytest.raises(Failed, match=says):
         new_partner({**GIVEN, **wrong}, ROOT / "policies" / "partners")
-
-
-def test_a_file_that_can_not_be_written_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("POLICIES_DIR", str(tmp_path))
-    with pytest.raises(SystemExit) as ended:
-        app(["add", "lab", "--hospital=h1", "--name=x", "--apply"])
-    assert ended.value.code == 2
-    assert f"{tmp_path}/partners/lab.yaml: No such file or directory." in capsys.readouterr().err
 
 
 def test_a_broken_file_beside_it_is_named(tmp_path: Path) -> None:
@@ -176,6 +166,18 @@ def test_who_was_retired_before_is_told_what_stays_closed(
             app(add)
         assert ended.value.code == 0
         assert ("was retired before" in capsys.readouterr().out) is there
+
+
+def test_what_was_said_of_a_retired_partner_is_found_again_and_no_other_s(tmp_path: Path) -> None:
+    retired = new_partner({**GIVEN, "kafka_user": "lab-kafka"}, tmp_path)
+    other = new_partner({**GIVEN, "client": "pacs", "sources": []}, tmp_path)
+    (tmp_path / "a.yaml.retired").write_text(as_file(other), "utf-8")
+    (tmp_path / "lab.yaml.retired").write_text(as_file(retired), "utf-8")
+    assert last_file(tmp_path, "lab") == retired
+    assert last_file(tmp_path, "ris") is None
+    (tmp_path / "a.yaml.retired").write_text("client: ris\n")
+    with pytest.raises(Failed, match=r"a\.yaml\.retired can't be read"):
+        last_file(tmp_path, "ris")
 
 
 def test_in_kafka_a_partner_may_what_its_topics_allow_and_nothing_else() -> None:

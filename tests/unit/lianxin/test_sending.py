@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from lianxin import sending
+from lianxin import sending, trail
 from lianxin.installation import Installation
 from lianxin.records import Told
 from lianxin.sending import Choice, send_again
+from libs.common.audit import Outcome
 from libs.common.kafka.admin import Kafka
 from libs.common.kafka.client import BusError
 
@@ -55,16 +56,22 @@ class Breaking:
 async def test_what_was_sent_before_it_broke_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trail: list[str] = []
+    written: list[tuple[str, Outcome | None, str]] = []
 
-    async def record(_installation: object, _choice: Choice, run: str, _records: object) -> None:
-        trail.append(run)
+    async def record(
+        *_: object, run: str, outcome: Outcome | None = None, why: str = "", **_said: object
+    ) -> None:
+        written.append((run, outcome, why))
 
     monkeypatch.setattr(sending, "Producer", Breaking)
-    monkeypatch.setattr(sending, "_record", record)
+    monkeypatch.setattr(trail, "record", record)
     choice = Choice("reports", {(TOPIC, 0, n): TOLD for n in range(3)}, "replay", "ann", rate=1)
-    with pytest.raises(BusError):
-        await send_again(Installation.of_environment({}), cast(Kafka, Looking()), choice)
-    assert len(trail) == 2 and len(set(trail)) == 1, "written down before it is sent"
+    installation = Installation.of_environment({})
+    async with installation.open():
+        with pytest.raises(BusError):
+            await send_again(installation, cast(Kafka, Looking()), choice)
+    (run,) = {run for run, *_ in written}
+    begun, failed = (run, None, ""), (run, Outcome.SERIOUS_FAILURE, "BusError")
+    assert written == [begun, begun, failed], "written down before it is sent, and that it broke"
     said = capsys.readouterr().err
-    assert "1 of 3 were sent" in said and f"run {trail[0]}" in said
+    assert "1 of 3 were sent" in said and f"run {run}" in said
