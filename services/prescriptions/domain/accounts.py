@@ -99,14 +99,14 @@ def united(own: RenewalAccount, other: RenewalAccount) -> RenewalAccount:
     both: RenewalAccount = own.but(
         renewals=kept((*own.renewals, *other.renewals)),
         open=tuple(dict.fromkeys((*own.open, *other.open))),
-        undispensed=tuple(dict.fromkeys((*own.undispensed, *other.undispensed))),
+        watched=tuple(dict.fromkeys((*own.watched, *other.watched))),
     )
     return both
 
 
 def emptied(account: RenewalAccount) -> RenewalAccount:
     """``account`` when another has taken it in."""
-    nothing: RenewalAccount = account.but(renewals=(), open=(), undispensed=())
+    nothing: RenewalAccount = account.but(renewals=(), open=(), watched=())
     return nothing
 
 
@@ -198,23 +198,22 @@ def counted(
     )
     full: RenewalAccount = given_back(account, refill.id).but(
         renewals=kept((*account.renewals, renewal)),
-        undispensed=(*account.undispensed, refill.id),
+        watched=(*account.watched, refill.id),
     )
     return full
 
 
-def settled(
-    account: RenewalAccount, refill_id: str, *, supplied: bool | None = None
-) -> RenewalAccount:
-    """Nothing is to be dispensed on ``refill_id`` any more; ``supplied``, if that is known:
-    whether the patient has had it. It goes on counting."""
-    renewals = account.renewals
-    if supplied is not None:
-        renewals = tuple(
-            r.model_copy(update={"supplied": supplied}) if r.refill_id == refill_id else r
-            for r in renewals
-        )
-    left: RenewalAccount = account.but(
-        renewals=renewals, undispensed=tuple(r for r in account.undispensed if r != refill_id)
+def unsupplied(account: RenewalAccount, refill_id: str) -> RenewalAccount:
+    """Nothing was dispensed on ``refill_id``, as far as is known. It goes on counting."""
+    renewals = tuple(
+        r.model_copy(update={"supplied": False}) if r.refill_id == refill_id else r
+        for r in account.renewals
     )
-    return left
+    without: RenewalAccount = account.but(renewals=renewals)
+    return without
+
+
+def settled(account: RenewalAccount, refill_id: str) -> RenewalAccount:
+    """Nothing that is told concerns ``refill_id`` any more."""
+    rest: RenewalAccount = account.but(watched=tuple(r for r in account.watched if r != refill_id))
+    return rest

@@ -191,7 +191,7 @@ class Case:
             reason = unseen(refill, outcomes)  # by the doctor, who is asked first
         if reason is None:
             return outcomes, None
-        over = stopped(refill, self.account, reason, self.env, policy, outcomes)
+        over = stopped(refill, self.care, self.account, reason, self.env, policy, outcomes)
         if over is None:
             return outcomes, refused(reason, policy, refill_id=refill.id)
         return outcomes, self._refused(reason, over)

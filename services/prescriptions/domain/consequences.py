@@ -1,7 +1,7 @@
 """What follows for a patient's renewals from what the hospital told?
 
-Looked at are those that are open, and those in effect that the patient does not have yet: of
-which nothing was dispensed, or what was lies ready or is on its way. What
+Looked at are those that are open, and those in effect of which anything may still come to the
+patient: of which nothing was dispensed, or a part, or what was lies ready or is on its way. What
 the rules now say decides, and not which event came: so facts may come late, twice and in
 any order. After a death or a stop nothing is left to decide, and an open request is closed.
 After a diagnosis, an admission or an allergy a doctor looks again. What is in effect is
@@ -38,16 +38,15 @@ from services.prescriptions.domain.documents import (
     RenewalAccount,
 )
 from services.prescriptions.domain.facts import Outcome, Verdict
+from services.prescriptions.domain.fulfilment import Fulfilment, to_come
 from services.prescriptions.domain.persons import ids_of, needs_patient, patient
 from services.prescriptions.domain.policy import RenewalPolicy
 from services.prescriptions.domain.reasons import Reason
 from services.prescriptions.domain.rules import TOLD, evaluate, looked_at_again, refusal
-from services.prescriptions.domain.steps import Over, closed, overdue, possible, suspended, timers
-from services.prescriptions.domain.transitions import STAGE, Action, Status
+from services.prescriptions.domain.steps import Over, closed, possible, suspended, timers
+from services.prescriptions.domain.transitions import STAGE, Action
 
 LOOK_AGAIN = "patient.look_again"
-#: In effect, and nobody has it at home: what is back in stock may be dispensed again.
-_NOT_THEIRS_YET = frozenset({Status.EFFECTIVE, Status.DISPENSED, Status.RETURNED_TO_STOCK})
 
 
 class LookAgain(BaseModel):
@@ -94,8 +93,8 @@ def needs_stoppable(state: State, ids: frozenset[str]) -> Iterator[Need]:
     for id in sorted(ids):
         yield Need(RenewalAccount, "patient_id", id)
         for account in state.where(RenewalAccount, "patient_id", id):
-            yield from by_id(Refill, *account.open, *account.undispensed)
-            found = found or bool(account.open or account.undispensed)
+            yield from by_id(Refill, *account.open, *account.watched)
+            found = found or bool(account.open or account.watched)
     if found:
         yield from needs_records(ids)
 
@@ -111,7 +110,7 @@ def consequences(
     policy: RenewalPolicy = env.policy.at(env.now)
     if accounts is None:
         accounts = all_accounts(state, care)
-    if not any(a.open or a.undispensed for a in accounts):
+    if not any(a.open or a.watched for a in accounts):
         return Consequences()
     chart = Chart.of(state, care)
     for document in told:
@@ -121,7 +120,7 @@ def consequences(
         outcomes = _judged(refill, care, account, chart, env.now, policy)
         return refusal(outcomes, policy) or unseen(refill, outcomes), outcomes
 
-    return _followed(state, accounts, env, policy, judge)
+    return _followed(state, care, accounts, env, policy, judge)
 
 
 def corrected(state: State, care: PatientCare, env: Env, prescription_id: str) -> Consequences:
@@ -132,11 +131,12 @@ def corrected(state: State, care: PatientCare, env: Env, prescription_id: str) -
         return (reason if refill.prescription_id == prescription_id else None), ()
 
     policy: RenewalPolicy = env.policy.at(env.now)
-    return _followed(state, all_accounts(state, care), env, policy, judge)
+    return _followed(state, care, all_accounts(state, care), env, policy, judge)
 
 
 def _followed(
     state: State,
+    care: PatientCare,
     accounts: Sequence[RenewalAccount],
     env: Env,
     policy: RenewalPolicy,
@@ -146,12 +146,12 @@ def _followed(
     follows = Consequences()
     for account in accounts:
         changed = account
-        for refill_id in (*account.open, *account.undispensed):
+        for refill_id in (*account.open, *account.watched):
             refill = state.get(Refill, refill_id)
-            if refill is None or not _may_be_stopped(refill, env.now):
+            if refill is None or not _may_be_stopped(refill, state, care, env.now, policy):
                 continue
             reason, outcomes = judge(refill, account)
-            over = reason and stopped(refill, changed, reason, env, policy, outcomes)
+            over = reason and stopped(refill, care, changed, reason, env, policy, outcomes)
             if over:
                 refill, changed, events = over
                 follows.changes.append(refill)
@@ -163,28 +163,34 @@ def _followed(
 
 
 def outdated(
-    state: State, account: RenewalAccount, env: Env, policy: RenewalPolicy
+    state: State, care: PatientCare, account: RenewalAccount, env: Env, policy: RenewalPolicy
 ) -> tuple[RenewalAccount, list[Document], list[Emit]]:
-    """A renewal takes effect that changes the dosing: of those before it that the patient does not
-    have yet nothing is handed out any more, or the patient would have both."""
+    """A renewal takes effect that changes the dosing: of those before it nothing more is handed
+    out, or the patient would have both."""
     changes: list[Document] = []
     events: list[Emit] = []
-    for refill_id in account.undispensed:
+    for refill_id in account.watched:
         refill = state.get(Refill, refill_id)
-        if refill is not None and _may_be_withheld(refill, env.now):
+        if refill is not None and _may_be_withheld(refill, state, care, env.now, policy):
             reason = Reason.PRESCRIPTION_REPLACED
-            over, account, facts = suspended(refill, account, reason, env, policy)
+            over, account, facts = suspended(refill, care, account, reason, env, policy)
             changes.append(over)
             events += facts
     return account, changes, events
 
 
-def _may_be_stopped(refill: Refill, now: datetime) -> bool:
-    return refill.status in STAGE or _may_be_withheld(refill, now)
+def _may_be_stopped(
+    refill: Refill, state: State, care: PatientCare, now: datetime, policy: RenewalPolicy
+) -> bool:
+    return refill.status in STAGE or _may_be_withheld(refill, state, care, now, policy)
 
 
-def _may_be_withheld(refill: Refill, now: datetime) -> bool:
-    return refill.status in _NOT_THEIRS_YET and not overdue(refill, now)
+def _may_be_withheld(
+    refill: Refill, state: State, care: PatientCare, now: datetime, policy: RenewalPolicy
+) -> bool:
+    ids = sorted(ids_of(care))
+    told = (f for id in ids for f in state.where(Fulfilment, "patient_id", id))
+    return to_come(refill, (f for f in told if f.refill_id == refill.id), now, policy)
 
 
 def _judged(
@@ -251,6 +257,7 @@ def _in_words(outcome: Outcome) -> frozenset[str]:
 
 def stopped(
     refill: Refill,
+    care: PatientCare,
     account: RenewalAccount,
     reason: Reason,
     env: Env,
@@ -261,7 +268,7 @@ def stopped(
     if not looked_at_again(reason, policy) and possible(refill, Action.CLOSE):
         return closed(refill, account, reason, env, policy, outcomes)
     if possible(refill, Action.SUSPEND):
-        return suspended(refill, account, reason, env, policy, outcomes)
+        return suspended(refill, care, account, reason, env, policy, outcomes)
     return None
 
 

@@ -162,8 +162,9 @@ class RenewalAccount(Document):
     """One patient's renewals of one active ingredient, over all its prescriptions.
 
     ``open`` are the requests under way; each holds a place. There is one at most, save
-    after a merge of patients. ``undispensed`` are those in effect, until their days are
-    over or they are withheld: what pharmacies tell stands in each of them.
+    after a merge of patients. ``watched`` are those that took effect, until their days of
+    supply are over or they are withheld: what the hospital tells may still concern them,
+    however late a pharmacy tells where the medicine is.
     """
 
     COLLECTION: ClassVar[str] = "renewal_accounts"
@@ -172,7 +173,7 @@ class RenewalAccount(Document):
     ingredient_code: str
     renewals: Sensitive[tuple[Renewal, ...]] = ()
     open: tuple[str, ...] = ()
-    undispensed: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
 
 
 class Step(Value):

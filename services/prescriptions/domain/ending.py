@@ -14,6 +14,7 @@ from libs.common.decision import (
     Answer,
     Common,
     Decision,
+    Emit,
     Env,
     Input,
     Need,
@@ -25,13 +26,21 @@ from libs.common.events.base import Id, Word
 from services.prescriptions.domain.accounts import given_back, settled
 from services.prescriptions.domain.case import Case, needs_refill
 from services.prescriptions.domain.documents import Refill
+from services.prescriptions.domain.fulfilment import Fulfilment, used_up
 from services.prescriptions.domain.persons import (
     may_act,
     persons,
     role_of,
 )
-from services.prescriptions.domain.steps import expired, lapsed, moved, overdue, which
-from services.prescriptions.domain.transitions import FULFILLED, Action, Status
+from services.prescriptions.domain.steps import (
+    deadline_timer,
+    expired,
+    lapsed,
+    moved,
+    overdue,
+    which,
+)
+from services.prescriptions.domain.transitions import Action, Status
 
 
 class CancelRefill(BaseModel):
@@ -78,7 +87,8 @@ def decide_cancel(input: Input, state: State, env: Env) -> Answer:
 
 
 def needs_deadline(input: Input, state: State) -> Iterator[Need]:
-    return needs_refill(state, input.hospital, input.data.refill_id)
+    yield from needs_refill(state, input.hospital, input.data.refill_id)
+    yield Need(Fulfilment, "refill_id", input.data.refill_id)
 
 
 def decide_deadline(input: Input, state: State, env: Env) -> Answer:
@@ -87,17 +97,23 @@ def decide_deadline(input: Input, state: State, env: Env) -> Answer:
     if refill is None:
         return Decision(note="not_due")
     case = Case.of(refill, state, env)
-    if refill.status in FULFILLED.values() and refill.id in case.account.undispensed:
-        if refill.valid_on is not None and now < case.policy.end_of(refill.valid_on):
-            return Decision(note="not_due")  # an earlier stage's; it may still be withheld
-        account = settled(case.account, refill.id)  # pharmacies were in time
-        return Decision(changes=(account, *case.taken_in), note=refill.status)
-    if not overdue(refill, now):
-        return Decision(note="not_due")
-    if refill.status is not Status.EFFECTIVE:
-        over, account, events = expired(refill, case.account, env, case.policy)
-    elif case.policy.rules.validity.parameters.pharmacies_report:
-        over, account, events = lapsed(refill, case.account, env, case.policy)
-    else:  # whether it was dispensed is not known
-        over, account, events = refill.but(deadline=None), settled(case.account, refill.id), []
-    return Decision(changes=(over, account, *case.taken_in), events=events, note=over.status)
+    over, account, events = refill, case.account, list[Emit]()
+    if overdue(refill, now):
+        if refill.status is not Status.EFFECTIVE:
+            over, account, events = expired(refill, account, env, case.policy)
+        elif case.policy.rules.validity.parameters.pharmacies_report:
+            over, account, events = lapsed(refill, account, env, case.policy)
+        else:  # whether it was dispensed is not known
+            over = refill.but(deadline=None)
+    later = []
+    if over.id in account.watched:
+        until = used_up(over, state.where(Fulfilment, "refill_id", over.id), case.policy)
+        if now < until:
+            later = [deadline_timer(over, until)]
+        else:
+            account = settled(account, over.id)
+    if (over, account) == (refill, case.account):
+        return Decision(timers=later, note="not_due")
+    return Decision(
+        changes=(over, account, *case.taken_in), events=events, timers=later, note=over.status
+    )

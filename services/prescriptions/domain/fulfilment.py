@@ -18,7 +18,7 @@ from libs.common.events import FulfilmentStatus, FulfilmentUpdated, Quantity
 from services.prescriptions.domain.documents import Refill
 from services.prescriptions.domain.facts import Value
 from services.prescriptions.domain.policy import RenewalPolicy
-from services.prescriptions.domain.transitions import Action
+from services.prescriptions.domain.transitions import FULFILLED, Action, Status
 
 S = FulfilmentStatus
 #: What moves a renewal. What of several dispensings holds: first what lies ready, then what was
@@ -148,6 +148,35 @@ def in_part(prescribed: Quantity | None, fulfilments: Iterable[Fulfilment]) -> b
     if prescribed is None or not handed or len(told) < len(handed):
         return False  # how much is not known
     return round(sum(told), 6) < prescribed.value
+
+
+def to_come(
+    refill: Refill, fulfilments: Iterable[Fulfilment], now: datetime, policy: RenewalPolicy
+) -> bool:
+    """Whether any of it may still come to the patient: for however long what lies ready or is on
+    its way; and to the end of its last day what was not dispensed yet, all of it or a part, or
+    is back in stock."""
+    if refill.status is Status.DISPENSED:
+        return True
+    if refill.valid_on is not None and now >= policy.end_of(refill.valid_on):
+        return False
+    if refill.status in (Status.EFFECTIVE, Status.RETURNED_TO_STOCK):
+        return True
+    parts = tuple(fulfilments)
+    return refill.status in FULFILLED.values() and (
+        in_part(refill.prescribed.quantity, parts)
+        or any(f.latest.status in (S.PREPARING, S.RETURNED_TO_STOCK) for f in parts)
+    )
+
+
+def used_up(refill: Refill, fulfilments: Iterable[Fulfilment], policy: RenewalPolicy) -> datetime:
+    """When its days of supply are over: from the last day on which it may be dispensed, or later
+    came to the patient."""
+    days = [policy.day(f.handed_last) for f in fulfilments if f.handed_last is not None]
+    last = max(filter(None, (refill.valid_on, *days)), default=None)
+    if last is None:  # of before it was kept
+        last = policy.day(refill.effective_at or refill.requested_at)
+    return policy.end_of(last + timedelta(days=(refill.days_supply or 1) - 1))
 
 
 def declined_at(refill: Refill, fulfilments: Iterable[Fulfilment]) -> datetime | None:

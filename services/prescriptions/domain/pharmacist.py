@@ -97,7 +97,7 @@ def needs(input: Input, state: State) -> Iterator[Need]:
         care = patient(state, input.hospital, refill.patient_id)
         for account in all_accounts(state, care):
             if account.ingredient_code in codes_of(care, refill.ingredient_code):
-                yield from by_id(Refill, *account.undispensed)
+                yield from by_id(Refill, *account.watched)
 
 
 def may_see(refill: Refill, actor: Actor) -> bool:
@@ -168,7 +168,7 @@ def _effective(
     own = own_prescription(case.refill)
     account, outdone, told_of_them = case.account, list[Document](), list[Emit]()
     if (case.refill.changes or Changes()).replaces:
-        account, outdone, told_of_them = outdated(state, account, case.env, case.policy)
+        account, outdone, told_of_them = outdated(state, case.care, account, case.env, case.policy)
     account = counted(account, case.refill, own, now, days)
     limit = case.policy.rules.limit.parameters.renewals
     refill = moved(

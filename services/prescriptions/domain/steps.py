@@ -18,10 +18,10 @@ from libs.common.events import (
     RefillStage,
     RefillSuspended,
 )
-from services.prescriptions.domain.accounts import given_back, settled
+from services.prescriptions.domain.accounts import given_back, settled, unsupplied
 from services.prescriptions.domain.assignment import Assigned
 from services.prescriptions.domain.checks import Acknowledgement, ClinicalChecks
-from services.prescriptions.domain.documents import Refill, RenewalAccount, Step
+from services.prescriptions.domain.documents import PatientCare, Refill, RenewalAccount, Step
 from services.prescriptions.domain.facts import Outcome
 from services.prescriptions.domain.policy import RenewalPolicy
 from services.prescriptions.domain.reasons import Reason
@@ -138,14 +138,18 @@ def timers(refill: Refill, now: datetime, policy: RenewalPolicy) -> Sequence[Tim
     if refill.deadline is None:
         return ()
     return (
-        Timer(
-            id=f"{DEADLINE}|{refill.id}",
-            due=refill.deadline,
-            type=DEADLINE,
-            subject=refill.id,
-            data={"refill_id": refill.id},
-        ),
+        deadline_timer(refill, refill.deadline),
         *_attention(refill, refill.deadline, now, policy),
+    )
+
+
+def deadline_timer(refill: Refill, due: datetime) -> Timer:
+    return Timer(
+        id=f"{DEADLINE}|{refill.id}",
+        due=due,
+        type=DEADLINE,
+        subject=refill.id,
+        data={"refill_id": refill.id},
     )
 
 
@@ -232,6 +236,7 @@ def expired(refill: Refill, account: RenewalAccount, env: Env, policy: RenewalPo
 
 def suspended(
     refill: Refill,
+    care: PatientCare,
     account: RenewalAccount,
     reason: Reason,
     env: Env,
@@ -251,12 +256,12 @@ def suspended(
     )
     events = [Emit(fact, over)]
     if reason is not Reason.PATIENT_DECEASED:
-        events += stop_told(over, env.now, policy)
+        events += stop_told(over, care, env.now, policy)
     if over.status is Status.SUSPENDED:
         doctor = over.doctor_id or over.order.prescriber_id
         events.append(told_staff(over, "refill.to_look_at", doctor, env.now, policy))
         return over, account, events
-    return over, settled(account, refill.id, supplied=False), events
+    return over, settled(unsupplied(account, refill.id), refill.id), events
 
 
 def lapsed(refill: Refill, account: RenewalAccount, env: Env, policy: RenewalPolicy) -> Over:
@@ -271,7 +276,7 @@ def lapsed(refill: Refill, account: RenewalAccount, env: Env, policy: RenewalPol
         lapsed_at=env.now,
         pharmacy_id=pharmacy_of(refill),
     )
-    account = settled(account, refill.id, supplied=False)
+    account = unsupplied(account, refill.id)
     return over, account, [Emit(fact, over), told(over, env.now, policy)]
 
 

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from libs.common.decision import Emit, derived_id
 from libs.common.events import NotificationRequested, Urgency
-from services.prescriptions.domain.documents import Refill
+from services.prescriptions.domain.documents import PatientCare, Refill
+from services.prescriptions.domain.persons import ids_of
 from services.prescriptions.domain.policy import RenewalPolicy
 from services.prescriptions.domain.reasons import Reason
 from services.prescriptions.domain.transitions import Action, Status
@@ -45,11 +46,14 @@ def told(refill: Refill, now: datetime, policy: RenewalPolicy, *, once: str = ""
     return pushed(refill, template(refill), str(len(refill.history)), now, policy, once=once)
 
 
-def stop_told(refill: Refill, now: datetime, policy: RenewalPolicy) -> list[Emit]:
+def stop_told(
+    refill: Refill, care: PatientCare, now: datetime, policy: RenewalPolicy
+) -> list[Emit]:
     """The same, and the patient, too, if nobody decides on it any more: who asked may have lost
-    their authority since, and would not be told; and nobody else would be."""
+    their authority since, and would not be told; and nobody else would be. Who asked may be the
+    patient, under whichever id."""
     asked = told(refill, now, policy)
-    if refill.status is not Status.WITHHELD or _recipient(refill) == refill.patient_id:
+    if refill.status is not Status.WITHHELD or _recipient(refill) in ids_of(care):
         return [asked]
     key = f"{len(refill.history)}:patient"
     patient = pushed(refill, template(refill), key, now, policy, to=refill.patient_id)

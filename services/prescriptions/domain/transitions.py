@@ -102,9 +102,7 @@ TABLE: dict[tuple[Status | None, Action], Status] = {
     (S.WAITING_PHARMACIST, A.EXPIRE): S.EXPIRED,
     (S.WAITING_PHARMACIST, A.CLOSE): S.REFUSED,
     (S.WAITING_PHARMACIST, A.SUSPEND): S.SUSPENDED,
-    (S.EFFECTIVE, A.SUSPEND): S.WITHHELD,
-    (S.DISPENSED, A.SUSPEND): S.WITHHELD,
-    (S.RETURNED_TO_STOCK, A.SUSPEND): S.WITHHELD,
+    **{(before, A.SUSPEND): S.WITHHELD for before in (S.EFFECTIVE, *FULFILLED.values())},
     (S.EFFECTIVE, A.LAPSE): S.LAPSED,
     **{
         (before, action): after

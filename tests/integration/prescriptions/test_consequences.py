@@ -123,7 +123,7 @@ async def test_an_admission_voids_what_is_in_effect_for_everyone_who_verifies_it
     ]
     assert event.new_prescription_id == refill["new_prescription_id"]
     [account] = await hospital.service.rows("renewal_accounts", hospital.id)
-    assert (account["undispensed"], account["renewals"][0]["supplied"]) == ([], False)
+    assert (account["watched"], account["renewals"][0]["supplied"]) == ([], False)
     no = await ask(hospital.patient())
     assert (no.status_code, no.json()["reason"]) == (422, "condition_changed")
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from libs.common.decision import Common, Decision
+from libs.common.decision import Actor, Common, Decision
 from libs.common.events import (
     AllergyCategory,
     ClinicalStatus,
@@ -32,6 +32,7 @@ from services.prescriptions.domain.saying import reason_text
 from services.prescriptions.domain.transitions import Status
 from tests.unit.prescriptions.given import (
     COLLEAGUE,
+    DAUGHTER,
     DAY,
     DOCTOR,
     HOUR,
@@ -39,6 +40,7 @@ from tests.unit.prescriptions.given import (
     Hospital,
     deceased,
     hospital,
+    linked,
     merged,
     policies,
     prescription,
@@ -147,7 +149,7 @@ def test_what_is_in_effect_must_not_be_dispensed_any_more(name: str) -> None:
     told = case.told()
     assert told == ([] if name == "death" else [("p1", "refill.withheld")])
     [renewal] = case.account().renewals  # it goes on counting: a pharmacy may have been faster
-    assert (renewal.supplied, case.account().undispensed) == (False, ())
+    assert (renewal.supplied, case.account().watched) == (False, ())
     case.event(fact)
     case.fire_due(NOW + 5 * DAY)
     assert case.refill(id) == refill
@@ -173,7 +175,7 @@ def test_what_lies_ready_or_is_on_its_way_must_not_be_handed_out_any_more(name: 
     )
     told = case.told()
     assert told == ([] if name == "death" else [("p1", "refill.withheld")])
-    assert case.account().undispensed == ()
+    assert case.account().watched == ()
     case.event(fact)
     assert case.refill(id) == refill
     case.reported(id, "preparing", "d2")  # whatever else is told of it, it stays void
@@ -226,10 +228,81 @@ def supplied(case: Hospital) -> bool:
     return dispensed(account.ingredient_code, account, chart) is not None
 
 
-def test_what_the_patient_has_at_home_is_not_withheld() -> None:
+@pytest.mark.parametrize("merge_first", [False, True])
+def test_a_patient_who_asked_under_another_of_their_ids_is_told_of_it_once(
+    merge_first: bool,
+) -> None:
+    case = hospital()
+    alias = Actor("p2", frozenset({"patient"}))
+    if merge_first:
+        case.event(merged("p2", "p1"))
+        id = case.renewed("rx1", "p1", alias).id
+    else:
+        id = case.renewed().id
+        case.event(merged("p1", "p2"))
+    case.take()
+    case.event(IN_WORDS)
+    asked_by = case.refill(id).requested_by
+    assert asked_by == ("p2" if merge_first else "p1")
+    assert case.told() == [(asked_by, "refill.withheld")]
+
+
+def test_whom_another_asked_for_is_told_beside_them() -> None:
+    case = hospital()
+    case.event(linked())
+    case.renewed(by=DAUGHTER)
+    case.take()
+    case.event(IN_WORDS)
+    assert case.told() == [("p5", "refill.withheld"), ("p1", "refill.withheld")]
+
+
+HALF: dict[str, Any] = {"quantity": {"value": 4, "unit": "tablet"}}  # of seven
+
+
+@pytest.mark.parametrize("arrived", ["collected", "delivered"])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [("collected", HALF)],  # of the rest nothing was told yet
+        [("collected", HALF), ("preparing", {})],
+        [("collected", {}), ("preparing", {})],  # how much was not told
+        [("collected", HALF), ("dispensed", HALF)],
+        [("collected", HALF), ("returned_to_stock", HALF)],  # may be dispensed again
+        [("collected", {}), ("returned_to_stock", {})],
+    ],
+)
+def test_a_second_part_is_withheld_when_the_first_one_is_at_home(
+    parts: list[tuple[str, dict[str, Any]]], arrived: str
+) -> None:
     case = hospital()
     id = effective(case)
-    case.reported(id, "collected")
+    case.choose(id)
+    for n, (status, more) in enumerate(parts):
+        status = arrived if status == "collected" else status
+        case.reported(id, status, f"d{n}", **more)
+    case.advance(MINUTE)
+    case.take()
+    case.event(IN_WORDS)
+    refill = case.refill(id)
+    assert (refill.status, refill.irregular) == (Status.WITHHELD, ())
+    assert refill.paper_status is Status.WITHHELD
+    [event] = case.events(RefillSuspended)
+    assert event.pharmacy_id == "riverside"
+    assert case.told() == [("p1", "refill.withheld")]
+    assert supplied(case)  # by the first part
+    case.reported(id, arrived, "d0", occurred_at=case.now - MINUTE / 2, **HALF)  # told again
+    assert case.refill(id).status is Status.WITHHELD
+    case.reported(id, "dispensed", "d9")
+    assert case.refill(id).irregular == ("withheld",)
+    assert case.told()[-1:] == [("p1", "refill.withheld")]
+    assert list(faults(case.refill(id), policies())) == []
+
+
+@pytest.mark.parametrize("more", [{}, {"quantity": {"value": 7, "unit": "tablet"}}])
+def test_what_the_patient_has_at_home_is_not_withheld(more: dict[str, Any]) -> None:
+    case = hospital()
+    id = effective(case)
+    case.reported(id, "collected", **more)
     case.event(IN_WORDS)
     assert case.refill(id).status is Status.COLLECTED
 
@@ -485,7 +558,7 @@ def test_what_was_told_of_the_other_record_counts_once_they_are_one(gone: str, n
             case.event(fact)
         for patient in ("p1", "p2"):
             accounts = [case.account(patient)] if patient == survivor else []
-            assert all(a.undispensed == () for a in accounts)
+            assert all(a.watched == () for a in accounts)
         results.append([case.refill(id) for id in (waiting, in_effect)])
     # An allergy to calcium channel blockers does not concern a statin.
     other = name in ("allergy", "class")

@@ -127,7 +127,7 @@ def returned_to_stock(case: Hospital) -> str:
 
 def fulfilled(case: Hospital, status: str) -> str:
     id = effective(case)
-    case.reported(id, status)
+    case.reported(id, status, quantity={"value": 3, "unit": "tablet"})  # a part of it
     case.advance(HOUR)
     return id
 
@@ -204,8 +204,7 @@ TAKEN: dict[Action, Callable[[Hospital, str], Answer]] = {
 INSTEAD = {
     (Status.EFFECTIVE, Action.EXPIRE): Action.LAPSE,
     (Status.EFFECTIVE, Action.CLOSE): Action.SUSPEND,
-    (Status.DISPENSED, Action.CLOSE): Action.SUSPEND,
-    (Status.RETURNED_TO_STOCK, Action.CLOSE): Action.SUSPEND,
+    **{(status, Action.CLOSE): Action.SUSPEND for status in FULFILLED.values()},
     **{(status, Action.LAPSE): Action.EXPIRE for status in STAGE},
 }
 #: What nobody asks for, so that nobody is answered.
@@ -239,7 +238,9 @@ def test_every_pair_of_status_and_action(status: Status, action: Action) -> None
     assert after.stage == STAGE.get(expected)
     assert (after.deadline is not None) == (expected in STAGE or in_effect)
     assert case.account().open == ((id,) if expected in STAGE else ())
-    assert (id in case.account().undispensed) == (expected in EFFECT and not void)
+    assert (id in case.account().watched) == (
+        expected in EFFECT and Status.WITHHELD not in (status, expected)
+    )
     assert [r.supplied for r in case.account().renewals] == [not void] * (expected in EFFECT)
     # Whoever has what was withheld is told that, and not that it is ready.
     handed = action in FULFILLED and action is not Action.RETURN_TO_STOCK

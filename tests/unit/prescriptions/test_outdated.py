@@ -57,7 +57,7 @@ def test_when_a_new_dosing_takes_effect_the_old_one_is_no_longer_dispensed() -> 
     assert (old.status, old.reason) == (Status.WITHHELD, Reason.PRESCRIPTION_REPLACED)
     assert new.status is Status.EFFECTIVE
     account = case.account()
-    assert account.undispensed == (id,)
+    assert account.watched == (id,)
     assert [(r.refill_id, r.supplied) for r in account.renewals] == [(before, False), (id, True)]
     [fact] = case.events(RefillSuspended)
     assert (fact.refill_id, fact.new_prescription_id) == (before, old.new_prescription_id)
@@ -65,15 +65,19 @@ def test_when_a_new_dosing_takes_effect_the_old_one_is_no_longer_dispensed() -> 
 
 @pytest.mark.parametrize(
     ("told", "stands"),
-    [("dispensed", Status.WITHHELD), ("collected", Status.COLLECTED)],  # the latter is at home
+    [
+        ({"status": "dispensed"}, Status.WITHHELD),
+        ({"status": "collected"}, Status.COLLECTED),  # is at home
+        ({"status": "collected", "quantity": {"value": 3, "unit": "tablet"}}, Status.WITHHELD),
+    ],
 )
 def test_a_renewal_as_it_was_leaves_the_one_before_and_a_new_dosing_what_lies_ready(
-    told: str, stands: Status
+    told: dict[str, Any], stands: Status
 ) -> None:
     case = hospital()
     first, second = case.renewed(), case.renewed()
     assert case.refill(first.id).status is Status.EFFECTIVE
-    case.reported(first.id, told)
+    case.reported(first.id, **told)
     id = case.asked()
     replace(case, id, days_supply=7)
     case.pharmacist(id, "pass")

@@ -6,9 +6,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from libs.common.events import RefillExpired, RefillLapsed
+from libs.common.events import RefillExpired, RefillLapsed, RefillSuspended
 from services.prescriptions.domain.accounts import used
 from services.prescriptions.domain.documents import PatientCare
+from services.prescriptions.domain.history import faults
 from services.prescriptions.domain.policy import RenewalPolicies
 from services.prescriptions.domain.reasons import Reason
 from services.prescriptions.domain.transitions import Status
@@ -18,6 +19,7 @@ from tests.unit.prescriptions.given import (
     NOW,
     Hospital,
     hospital,
+    policies,
     prescription,
     reason,
     visit,
@@ -84,7 +86,7 @@ def test_who_collected_nothing_in_time_is_told_and_may_ask_again() -> None:
     case.fire_due(MIDNIGHT)
     refill = case.refill(id)
     assert (refill.status, refill.reason) == (Status.LAPSED, Reason.VALIDITY_OVER)
-    assert (refill.deadline, case.account().undispensed) == (None, ())
+    assert refill.deadline is None
     [fact] = case.events(RefillLapsed)
     assert (fact.new_prescription_id, fact.valid_on) == (own, date(2026, 3, 2))
     assert fact.lapsed_at == MIDNIGHT
@@ -117,7 +119,8 @@ def test_where_pharmacies_report_nothing_nothing_lapses() -> None:
     case.fire_due(MIDNIGHT)
     assert case.refill(id).status is Status.EFFECTIVE
     assert (case.take(), case.events(RefillLapsed)) == ([], [])
-    assert case.account().undispensed == ()  # nor is there anything left to withhold
+    case.event(condition(case.now))
+    assert case.refill(id).status is Status.EFFECTIVE  # nor is anything left to withhold
     assert reason(case.ask()) == Reason.TOO_EARLY
     case.fire_due(MIDNIGHT + 5 * DAY)
     assert case.refill(id).status is Status.EFFECTIVE
@@ -127,22 +130,71 @@ def test_what_a_pharmacy_dispensed_in_time_does_not_lapse() -> None:
     case = hospital()
     id = effective(case)
     case.reported(id, "dispensed")
-    case.fire_due(MIDNIGHT - MOMENT)
-    assert case.account().undispensed == (id,)  # the patient does not have it yet
     case.fire_due(MIDNIGHT)
     assert case.refill(id).status is Status.DISPENSED
-    assert (case.account().undispensed, case.events(RefillLapsed)) == ((), [])
+    assert case.events(RefillLapsed) == []
 
 
-def test_what_lies_ready_is_withheld_until_its_last_day_is_over() -> None:
-    end = MIDNIGHT + 2 * DAY
-    for at, stands in ((end - MOMENT, Status.WITHHELD), (end, Status.DISPENSED)):
-        case = hospital()
-        id = effective(case, days=3)
+#: A supply of seven days that was dispensed on the last of three days, 4 March.
+USED_UP = MIDNIGHT + 8 * DAY
+
+
+@pytest.mark.parametrize("at", [MIDNIGHT + 2 * DAY, MIDNIGHT + 5 * DAY, USED_UP - MOMENT])
+@pytest.mark.parametrize("late", [False, True])
+def test_what_lies_ready_or_is_on_its_way_is_withheld_after_its_last_day_too(
+    at: datetime, late: bool
+) -> None:
+    case = hospital()
+    id = effective(case, days=3)
+    case.choose(id)
+    if not late:
         case.reported(id, "dispensed")
-        case.fire_due(at)  # the pharmacist's 24 hours, too, are over then
-        case.event(condition(at))
-        assert case.refill(id).status is stands
+    case.fire_due(at)  # the pharmacist's 24 hours, too, are over then
+    if late:  # told when it had lapsed
+        case.reported(id, "dispensed", occurred_at=NOW)
+    case.take()
+    case.event(condition(at))
+    assert case.refill(id).status is Status.WITHHELD
+    [fact] = case.events(RefillSuspended)
+    assert fact.pharmacy_id == "riverside"
+    assert case.told() == [("p1", "refill.withheld")]
+    assert list(faults(case.refill(id), policies(), case.now)) == []
+
+
+@pytest.mark.parametrize("status", ["collected", "delivered", "returned_to_stock"])
+def test_what_has_arrived_or_came_back_is_not_withheld_after_its_last_day(status: str) -> None:
+    case = hospital()
+    id = effective(case)
+    case.reported(id, "dispensed")
+    case.fire_due(MIDNIGHT + HOUR)
+    case.reported(id, status, quantity={"value": 3, "unit": "tablet"})  # the rest is not dispensed
+    case.event(condition(case.now))
+    assert case.refill(id).status == status
+
+
+def test_nothing_follows_any_more_when_its_days_of_supply_are_over() -> None:
+    case = hospital()
+    id = effective(case, days=3)
+    case.reported(id, "dispensed")
+    case.fire_due(USED_UP - MOMENT)
+    assert case.account().watched == (id,)
+    case.fire_due(USED_UP)
+    assert case.account().watched == ()
+    case.event(condition(case.now))
+    assert case.refill(id).status is Status.DISPENSED
+
+
+def test_what_came_late_is_used_up_later() -> None:
+    case = hospital()
+    id = effective(case, days=3)
+    case.reported(id, "dispensed")
+    case.now = MIDNIGHT + 4 * DAY  # two days after its last one
+    case.reported(id, "collected", "d1")
+    case.reported(id, "dispensed", "d2")
+    case.fire_due(USED_UP + 3 * DAY - MOMENT)
+    assert case.account().watched == (id,)
+    case.fire_due(USED_UP + 3 * DAY)
+    assert case.account().watched == ()
 
 
 @pytest.mark.parametrize("names", ["own", "hospitals", "unknown"])
