@@ -189,6 +189,7 @@ def counted(
     renewal = Renewal(
         refill_id=refill.id,
         prescription_id=own,
+        based_on=refill.prescription_id,
         effective_at=at,
         medication=refill.prescribed.medication,
         quantity=refill.prescribed.quantity,

@@ -15,8 +15,14 @@ from typing import Any
 from pydantic import Field
 
 from libs.common.events import Criticality, Department, Medication, ReportKind, VerificationStatus
-from services.prescriptions.domain.accounts import left, used
-from services.prescriptions.domain.chart import Chart, dispensed, gather, original_of
+from services.prescriptions.domain.accounts import account, codes_of, left, used
+from services.prescriptions.domain.chart import (
+    Chart,
+    gather,
+    original_of,
+    supplied,
+    taken_beside,
+)
 from services.prescriptions.domain.documents import (
     PatientCare,
     Refill,
@@ -93,8 +99,8 @@ class AllergyView(View):
 
 
 class MedicineView(View):
-    """Another medicine, or what is renewed with another dosing, prescribed since: the newest
-    prescription of its ingredient, as long as it may be in use."""
+    """Another medicine, or what is renewed with another dosing, prescribed since or to be taken
+    beside it: the newest prescription of its ingredient, as long as it may be in use."""
 
     prescription_id: str
     medication: Medication
@@ -210,21 +216,26 @@ def _present(recorded: Sequence[Recorded]) -> Sequence[Recorded] | None:
 def _medicines(
     refill: Refill, around: Around, begin: datetime, now: datetime, policy: RenewalPolicy
 ) -> Iterator[MedicineView]:
-    accounts = {a.ingredient_code: a for a in around.accounts}
+    care, chart, accounts = around.care, around.chart, {a.id: a for a in around.accounts}
+    renewed = codes_of(care, refill.ingredient_code)
+    together = taken_beside(
+        refill.prescription_id, refill.order, renewed, around.account, chart, policy
+    )
     seen = set()
 
-    told = [(p, p.order) for p in around.chart.prescriptions if p.order is not None]
+    told = [(p, p.order) for p in chart.prescriptions if p.order is not None]
     for p, order in sorted(told, key=lambda each: (each[1].issued_at, each[0].id), reverse=True):
         stopped = p.stopped_at is not None and p.stopped_at <= now
         if stopped or order.issued_at < begin:
             continue
         ingredient = order.medication.ingredient_code
-        if ingredient in seen:
+        if ingredient in seen and p.id not in together:
             continue
         seen.add(ingredient)
         if ingredient == refill.ingredient_code and same_regimen(order, refill.order):
             continue  # what is renewed, or the same again
-        last = dispensed((ingredient,), accounts.get(ingredient), around.chart)
+        own, _ = account(care, ingredient, accounts.get)
+        last = supplied(p.id, order, codes_of(care, ingredient), own, chart, policy)
         until = None
         if last is not None and last.days is not None:
             until = policy.day(last.at) + timedelta(days=last.days - 1)

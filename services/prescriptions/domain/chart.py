@@ -18,11 +18,11 @@ from services.prescriptions.domain.documents import (
     Refill,
     RenewalAccount,
 )
-from services.prescriptions.domain.dosing import redosed, replaced
+from services.prescriptions.domain.dosing import beside, redosed, replaced
 from services.prescriptions.domain.facts import Deciding, Dispensed, Facts
 from services.prescriptions.domain.fulfilment import Fulfilment
 from services.prescriptions.domain.health import Allergy, Condition, Stay, icd10
-from services.prescriptions.domain.origin import origin, renewal_of
+from services.prescriptions.domain.origin import line_of, origin, renewal_of
 from services.prescriptions.domain.persons import ids_of, needs_patient, patient
 from services.prescriptions.domain.policy import RenewalPolicy
 
@@ -38,6 +38,11 @@ class Chart:
     allergies: Sequence[Allergy]
     stays: Sequence[Stay]
     fulfilments: Sequence[Fulfilment] = ()
+
+    @property
+    def orders(self) -> Mapping[str, Order]:
+        """By their prescriptions."""
+        return {p.id: p.order for p in self.prescriptions if p.order is not None}
 
     def but(self, told: Document) -> Chart:
         """The same with what was just told."""
@@ -137,7 +142,7 @@ def gather(
         under_way=len(account.open),
         renewals=renewed(account),
         last_visit_at=visited,
-        dispensed=dispensed(codes, account, chart),
+        dispensed=supplied(prescription.id, order, codes, account, chart, policy),
         others_today=_others_today(care, codes, policy.day(now)),
         declaration=declaration,
         deciding=deciding,
@@ -206,24 +211,48 @@ def _since(start: datetime, times: Iterable[datetime | None]) -> tuple[datetime,
     return tuple(sorted(at for at in times if at is not None and at > start))
 
 
-def dispensed(
-    ingredients: Collection[str], account: RenewalAccount | None, chart: Chart
+def taken_beside(
+    id: str,
+    order: Order,
+    ingredients: Collection[str],
+    account: RenewalAccount,
+    chart: Chart,
+    policy: RenewalPolicy,
+) -> frozenset[str]:
+    """What is taken beside the prescription ``id``, or beside what it goes on with."""
+    line = line_of(id, order.refill_id, account, chart.orders)
+    first = chart.orders.get(line) if line is not None else None
+    return beside(first, account, chart.orders, ingredients, policy.day) if first else frozenset()
+
+
+def supplied(
+    id: str,
+    order: Order,
+    ingredients: Collection[str],
+    account: RenewalAccount,
+    chart: Chart,
+    policy: RenewalPolicy,
 ) -> Dispensed | None:
-    """The last supply of one of the ``ingredients``, and for how many days: from when it was
-    dispensed, where a pharmacy told, else from when it was prescribed. What came back to the
-    pharmacy is none, nor is a renewal that lapsed or was withheld, unless a pharmacy tells
-    otherwise."""
-    renewals = account.renewals if account is not None else ()
-    none = {r.refill_id for r in renewals if not r.supplied}
-    open_ = account.open if account is not None else ()
+    """The last supply of one of the ``ingredients`` that is taken as the prescription ``id`` says,
+    and for how many days: not of what a doctor prescribed to be taken beside it, nor of that
+    one's renewals. What is known of none counts for each.
+
+    It is from when it was dispensed, where a pharmacy told, else from when it was prescribed.
+    What came back to the pharmacy is none, nor is a renewal that lapsed or was withheld, unless a
+    pharmacy tells otherwise.
+    """
+    orders = chart.orders
+    others = taken_beside(id, order, ingredients, account, chart, policy)
+    none = {r.refill_id for r in account.renewals if not r.supplied}
     told = [
-        (p.id, p.order.refill_id, p.order.issued_at, p.order.days_supply)
-        for p in chart.prescriptions
-        if p.order is not None
-        and p.order.medication.ingredient_code in ingredients
-        and p.order.refill_id not in open_  # its own, told before it is in effect
+        (id, each.refill_id, each.issued_at, each.days_supply)
+        for id, each in orders.items()
+        if each.medication.ingredient_code in ingredients
+        and each.refill_id not in account.open  # its own, told before it is in effect
     ]
-    renewed = [(r.prescription_id, r.refill_id, r.effective_at, r.days_supply) for r in renewals]
+    renewed = [
+        (r.prescription_id, r.refill_id, r.effective_at, r.days_supply) for r in account.renewals
+    ]
     handed: dict[str, list[Fulfilment]] = defaultdict(list)
     of_renewal: dict[str, list[Fulfilment]] = defaultdict(list)
     for fulfilment in chart.fulfilments:
@@ -232,6 +261,8 @@ def dispensed(
             of_renewal[fulfilment.refill_id].append(fulfilment)
     supplies = []
     for id, refill_id, at, days in (*told, *renewed):
+        if line_of(id, refill_id, account, orders) in others:
+            continue
         parts = [*handed[id], *of_renewal[refill_id or ""]]
         begun = min((f.handed_at for f in parts if f.handed_at is not None), default=None)
         nothing = refill_id in none or any(f.is_back for f in parts)

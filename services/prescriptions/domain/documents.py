@@ -145,6 +145,8 @@ class Renewal(Value):
 
     refill_id: str
     prescription_id: str  # the renewal's own
+    #: The prescription that was renewed; None of those that were kept before.
+    based_on: str | None = None
     effective_at: datetime
     #: What was renewed; None of those that were kept before.
     medication: Medication | None = None

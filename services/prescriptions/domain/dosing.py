@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import date, datetime
 
 from libs.common.events import Medication, Quantity
 from services.prescriptions.domain.documents import Order, Prescription, Refill, RenewalAccount
@@ -113,6 +114,25 @@ def replaced(
     if last is None or last is own or (renewal is not None and renewal.id == last.refill_id):
         return False
     return (own.effective_at if own is not None else order.issued_at) <= last.effective_at
+
+
+def beside(
+    order: Order,
+    account: RenewalAccount,
+    orders: Mapping[str, Order],
+    ingredients: Collection[str],
+    day: Callable[[datetime], date],
+) -> frozenset[str]:
+    """What doctors prescribed on the ``day`` of a doctor's ``order`` with another dosing, to be
+    taken beside it, as in the morning and in the evening."""
+    return frozenset(
+        id
+        for id, other in orders.items()
+        if of_one_therapy(other, order, ingredients)
+        and not is_copy(id, other, account)
+        and day(other.issued_at) == day(order.issued_at)
+        and not _same_dosing(other, order)
+    )
 
 
 def redosed(

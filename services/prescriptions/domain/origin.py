@@ -8,7 +8,7 @@ doctor's at a visit, which then is told: nobody is taken to have seen the patien
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -67,6 +67,26 @@ def renewal_of(id: str, order: Order, account: RenewalAccount) -> Renewal | None
         (r for r in account.renewals if order.refill_id == r.refill_id or id == r.prescription_id),
         None,
     )
+
+
+def line_of(
+    id: str, refill_id: str | None, account: RenewalAccount, orders: Mapping[str, Order]
+) -> str | None:
+    """What a doctor prescribed that the prescription ``id`` goes on with, which is told in the
+    name of ``refill_id`` or of no renewal: itself, or by its renewals an earlier one. None: not
+    known. ``orders`` by their prescriptions."""
+    for _ in range(len(account.renewals) + 1):  # an order may be told in the name of its own
+        renewal = next(
+            (r for r in account.renewals if r.refill_id == refill_id or r.prescription_id == id),
+            None,
+        )
+        if renewal is None:
+            return id if refill_id is None else None
+        if renewal.based_on is None:
+            return None
+        id = renewal.based_on
+        refill_id = orders[id].refill_id if id in orders else None
+    return None
 
 
 def is_copy(id: str, order: Order, account: RenewalAccount) -> bool:
