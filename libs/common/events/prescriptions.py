@@ -78,6 +78,11 @@ class PrescriptionIssued(Event):
         default=(), max_length=16, description="ICD-10 codes of what it is for."
     )
     issued_at: AwareDatetime = Field(description="When it was prescribed.")
+    updated_at: AwareDatetime | None = Field(
+        default=None,
+        description="When it was written so (FHIR meta.lastUpdated, HL7 MSH-7). Of its forms the"
+        " one that was written last holds; one that does not say when counts from `issued_at`.",
+    )
     based_on: Id | None = Field(default=None, description="The prescription that it follows from.")
     refill_id: Id | None = Field(
         default=None,

@@ -135,7 +135,9 @@ class Prescription(Document):
     order: Order | None = None
     #: As it was told last, to sort by; told again as it was, the order keeps its first one.
     issued_at: datetime | None = None
-    #: When the order was told so: a correction keeps the time at which it was issued.
+    #: When its sender wrote it so, if that was told, and when it was told: a correction may keep
+    #: the time at which it was issued.
+    updated_at: datetime | None = None
     told_at: datetime | None = None
     stopped_at: datetime | None = None
 

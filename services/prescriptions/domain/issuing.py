@@ -22,6 +22,7 @@ from libs.common.decision import (
     Refusal,
     State,
     in_ms,
+    when,
 )
 from libs.common.events import PrescriptionIssued
 from services.prescriptions.domain.accounts import (
@@ -105,8 +106,15 @@ def _is_older(input: Input, known: Prescription) -> bool:
     """Whether what is told is an older form of what is ``known``, and comes late."""
     if known.issued_at is None:
         return False
-    told = in_ms(input.data.issued_at), in_ms(input.time)
-    return told < (in_ms(known.issued_at), known.told_at or _BEFORE)
+    issued, before = in_ms(input.data.issued_at), in_ms(known.issued_at)
+    told = (_written_at(input) or issued, issued, in_ms(input.time))
+    return told < (known.updated_at or before, before, known.told_at or _BEFORE)
+
+
+def _written_at(input: Input) -> datetime | None:
+    """When it was written so, if its sender says that."""
+    told: PrescriptionIssued = input.data
+    return None if told.updated_at is None else when(input, told.updated_at)
 
 
 def _named(input: Input, state: State) -> Refill | None:
@@ -152,6 +160,7 @@ def decide_issued(input: Input, state: State, env: Env) -> Answer:
         patient_id=told.patient_id,
         order=order,
         issued_at=told.issued_at,
+        updated_at=_written_at(input),
         told_at=in_ms(input.time),
         stopped_at=known.stopped_at if known is not None else None,
     )

@@ -397,6 +397,16 @@ def test_a_prescription_says_what_how_much_and_for_how_long() -> None:
     assert not found.assumed
 
 
+def test_a_prescription_says_when_it_was_written_so_and_only_what_changed_tells_anything() -> None:
+    sender = Sender()
+    sender.told(*stay(prescription(meta={"lastUpdated": "2026-11-25T02:00:00Z"})))
+    later: dict[str, Any] = {"meta": {"lastUpdated": "2026-11-25T03:00:00Z"}}
+    assert sender.put(prescription(**later)).events == ()
+    (changed,) = sender.put(prescription(**later, authoredOn="2026-11-02T09:00:00+08:00")).events
+    assert isinstance(changed, PrescriptionIssued)
+    assert changed.updated_at == datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
+
+
 def test_what_is_stopped_was_issued_before() -> None:
     sender = Sender()
     at_once = sender.told(*stay(prescription(status="stopped")))

@@ -62,6 +62,7 @@ def test_a_prescription_says_what_how_much_how_long_by_whom() -> None:
     assert (found.prescriber_id, found.department) == ("d-1", Department(code="NEURO"))
     assert found.diagnoses == ("I10",)
     assert found.issued_at == datetime(2026, 11, 20, 1, 20, tzinfo=UTC)
+    assert found.updated_at == datetime(2026, 11, 20, 2, 15, tzinfo=UTC)  # the message's own time
 
 
 @pytest.mark.parametrize(

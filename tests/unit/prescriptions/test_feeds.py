@@ -6,6 +6,7 @@ medicine otherwise in each message, and names the order that another one follows
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 from typing import Any
 
@@ -84,6 +85,47 @@ def test_a_correction_with_a_later_time_is_one() -> None:
     id = case.asked()
     case.event(prescription(at=case.advance(HOUR), **TWICE))
     assert case.refill(id).reason == Reason.PRESCRIPTION_REPLACED
+
+
+#: Prescribed; told with a later time; corrected, with the first one. Written an hour after another.
+WRITTEN: list[dict[str, Any]] = [{}, {"at": ISSUED + DAY, **TWICE}, {"dosage": "half a tablet"}]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("says", [(0, 1, 2), (1, 2)])
+def test_of_several_forms_the_one_that_was_written_last_holds_whenever_it_was_issued(
+    order: tuple[int, ...], says: tuple[int, ...]
+) -> None:
+    case = Hospital()
+    for n in order:
+        at = NOW - (3 - n) * HOUR if n in says else None
+        told = prescription(**{"at": ISSUED, "updated_at": at, **WRITTEN[n]})
+        case.event(told, time=case.advance(HOUR))  # sent once more, as of now
+    known = case.doc(Prescription, "rx1")
+    assert known is not None and known.order is not None
+    assert (known.order.dosage, known.order.issued_at) == ("half a tablet", ISSUED)
+
+
+def test_a_correction_with_the_first_time_of_issue_ends_what_was_asked_for_by_the_wrong_one() -> (
+    None
+):
+    case = Hospital()
+    case.event(prescription(at=ISSUED, updated_at=ISSUED))
+    case.event(prescription(at=ISSUED + DAY, updated_at=ISSUED + DAY, **TWICE))
+    id = case.asked()
+    case.event(prescription(at=ISSUED, updated_at=case.advance(HOUR)))
+    assert case.refill(id).reason == Reason.PRESCRIPTION_REPLACED
+    again = case.refill(case.asked())
+    assert again.order.dosage == "one tablet in the morning"
+
+
+def test_a_clock_that_is_ahead_keeps_no_later_form_away() -> None:
+    case = Hospital()
+    case.event(prescription(at=ISSUED, updated_at=NOW + 400 * DAY))
+    case.event(prescription(at=ISSUED, updated_at=case.advance(HOUR), **TWICE))
+    known = case.doc(Prescription, "rx1")
+    assert known is not None and known.order is not None
+    assert known.order.dosage == TWICE["dosage"]
 
 
 def test_a_copy_stays_one_when_it_is_told_again_without_its_origin() -> None:

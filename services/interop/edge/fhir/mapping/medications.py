@@ -162,6 +162,7 @@ def _issued(reading: Reading, resource: Resource, id: str, patient_id: str) -> P
         department=_department(reading, resource, stay),
         diagnoses=codes[:_MOST_DIAGNOSES],
         issued_at=reading.moment(resource, [("authoredOn", model.authoredOn)]),
+        updated_at=reading.recorded(resource),
         based_on=renewing.replaced_by(reading, resource, patient_id),
         refill_id=renewing.renewal_of(reading, resource, patient_id),
     )

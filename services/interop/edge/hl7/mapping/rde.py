@@ -120,6 +120,7 @@ def _order(
         department=_department(reading, orc),
         diagnoses=codes,
         issued_at=at,
+        updated_at=types.moment(reading.message.header, 7, reading.zone),
         refill_id=_renewal(reading, group),
     )
 
