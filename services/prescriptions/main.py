@@ -72,9 +72,11 @@ def count(input: Input, answer: Answer) -> None:
                 metrics.REFILLS_IRREGULAR.labels(reason=wrong).inc()
         if isinstance(answer, Decision) and answer.note in UNMOVED:
             continue
+        step = refill.history[-1]
+        if step.from_status is step.to_status:
+            continue  # somebody was told
         department = metrics.department(refill.department_code)
         metrics.REFILLS.labels(status=refill.status, department=department).inc()
-        step = refill.history[-1]
         asked = (step.at - refill.requested_at).total_seconds()
         if input.type == DOCTOR_DECISION and step.from_status is Status.WAITING_DOCTOR:
             metrics.REFILL_DECISION_SECONDS.observe(asked, exemplars.of(input.traceparent))

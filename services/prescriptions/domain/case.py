@@ -34,7 +34,6 @@ from services.prescriptions.domain.accounts import (
 from services.prescriptions.domain.chart import Chart, gather, needs_chart, original_of
 from services.prescriptions.domain.checking import checked_with, question_of, to_check
 from services.prescriptions.domain.checks import ClinicalChecks
-from services.prescriptions.domain.consequences import stopped, unseen
 from services.prescriptions.domain.documents import (
     Order,
     PatientCare,
@@ -66,6 +65,7 @@ from services.prescriptions.domain.steps import (
     refused,
     timers,
 )
+from services.prescriptions.domain.stopping import stopped, unseen
 from services.prescriptions.domain.told import told
 from services.prescriptions.domain.transitions import Action, Status
 

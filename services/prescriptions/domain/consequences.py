@@ -1,7 +1,8 @@
 """What follows for a patient's renewals from what the hospital told?
 
 Looked at are those that are open, and those in effect of which anything may still come to the
-patient: of which nothing was dispensed, or a part, or what was lies ready or is on its way. What
+patient: of which nothing was dispensed, or a part, or what was lies ready or is on its way. Who
+has all of it is told to ask a doctor, of what the policy says, until it is used up. What
 the rules now say decides, and not which event came: so facts may come late, twice and in
 any order. After a death or a stop nothing is left to decide, and an open request is closed.
 After a diagnosis, an admission or an allergy a doctor looks again. What is in effect is
@@ -37,14 +38,15 @@ from services.prescriptions.domain.documents import (
     Refill,
     RenewalAccount,
 )
-from services.prescriptions.domain.facts import Outcome, Verdict
-from services.prescriptions.domain.fulfilment import Fulfilment, to_come
+from services.prescriptions.domain.facts import Outcome
+from services.prescriptions.domain.fulfilment import Fulfilment, is_at_home, to_come
 from services.prescriptions.domain.persons import ids_of, needs_patient, patient
 from services.prescriptions.domain.policy import RenewalPolicy
 from services.prescriptions.domain.reasons import Reason
-from services.prescriptions.domain.rules import TOLD, evaluate, looked_at_again, refusal
-from services.prescriptions.domain.steps import Over, closed, possible, suspended, timers
-from services.prescriptions.domain.transitions import STAGE, Action
+from services.prescriptions.domain.rules import TOLD, evaluate, refusals
+from services.prescriptions.domain.steps import Over, suspended, timers
+from services.prescriptions.domain.stopping import stopped, unseen, warned
+from services.prescriptions.domain.transitions import STAGE
 
 LOOK_AGAIN = "patient.look_again"
 
@@ -77,8 +79,8 @@ def added(decision: Decision, follows: Consequences) -> Decision:
     )
 
 
-#: What stands against a renewal, and what the rules said.
-Judged = tuple[Reason | None, tuple[Outcome, ...]]
+#: What stands against a renewal, the first in the policy's order first, and what the rules said.
+Judged = tuple[Sequence[Reason], tuple[Outcome, ...]]
 
 
 def needs_consequences(state: State, hospital: str, patient_id: str) -> Iterator[Need]:
@@ -118,7 +120,8 @@ def consequences(
 
     def judge(refill: Refill, account: RenewalAccount) -> Judged:
         outcomes = _judged(refill, care, account, chart, env.now, policy)
-        return refusal(outcomes, policy) or unseen(refill, outcomes), outcomes
+        new = unseen(refill, outcomes)
+        return [*refusals(outcomes, policy), *([new] if new else [])], outcomes
 
     return _followed(state, care, accounts, env, policy, judge)
 
@@ -128,7 +131,7 @@ def corrected(state: State, care: PatientCare, env: Env, prescription_id: str) -
     reason = Reason.PRESCRIPTION_STOPPED
 
     def judge(refill: Refill, _account: RenewalAccount) -> Judged:
-        return (reason if refill.prescription_id == prescription_id else None), ()
+        return ([reason] if refill.prescription_id == prescription_id else []), ()
 
     policy: RenewalPolicy = env.policy.at(env.now)
     return _followed(state, care, all_accounts(state, care), env, policy, judge)
@@ -148,11 +151,16 @@ def _followed(
         changed = account
         for refill_id in (*account.open, *account.watched):
             refill = state.get(Refill, refill_id)
-            if refill is None or not _may_be_stopped(refill, state, care, env.now, policy):
+            if refill is None:
                 continue
-            reason, outcomes = judge(refill, account)
-            over = reason and stopped(refill, care, changed, reason, env, policy, outcomes)
-            if over:
+            over: Over | None = None
+            if _may_be_stopped(refill, state, care, env.now, policy):
+                reasons, outcomes = judge(refill, account)
+                if reasons:
+                    over = stopped(refill, care, changed, reasons[0], env, policy, outcomes)
+            elif is_at_home(refill):
+                over = warned(refill, care, changed, *judge(refill, account), env, policy)
+            if over is not None:
                 refill, changed, events = over
                 follows.changes.append(refill)
                 follows.events += events
@@ -229,47 +237,6 @@ def _judged(
         renewal=refill,
     )
     return evaluate(facts, policy, now, TOLD)
-
-
-def unseen(refill: Refill, outcomes: Sequence[Outcome]) -> Reason | None:
-    """Whether an allergy is told in words that was not there, or not in these, when ``refill``
-    was last judged.
-
-    Rules can't compare it with the medicine, so it is no refusal; but a pharmacist would ask.
-    """
-    known = (o for step in reversed(refill.history) for o in step.outcomes if o.rule == "allergy")
-    seen = next((_in_words(o) for o in known), frozenset())
-    now = [o for o in outcomes if o.rule == "allergy" and o.verdict is Verdict.NOT_CHECKED]
-    new = any(_is_new(told, seen) for o in now for told in _in_words(o))
-    return Reason.ALLERGY_TO_COMPARE if new else None
-
-
-def _is_new(told: str, seen: frozenset[str]) -> bool:
-    """``seen`` may name a record alone, as it was kept before."""
-    return seen.isdisjoint({told, told.rpartition("@")[0]})
-
-
-def _in_words(outcome: Outcome) -> frozenset[str]:
-    """With those to a combination that can't be compared either."""
-    figures = outcome.figures
-    return frozenset((*figures.get("in_words", ()), *figures.get("not_compared", ())))
-
-
-def stopped(
-    refill: Refill,
-    care: PatientCare,
-    account: RenewalAccount,
-    reason: Reason,
-    env: Env,
-    policy: RenewalPolicy,
-    outcomes: tuple[Outcome, ...],
-) -> Over | None:
-    """``refill`` for which ``reason`` now stands; None if a doctor is to look at it already."""
-    if not looked_at_again(reason, policy) and possible(refill, Action.CLOSE):
-        return closed(refill, account, reason, env, policy, outcomes)
-    if possible(refill, Action.SUSPEND):
-        return suspended(refill, care, account, reason, env, policy, outcomes)
-    return None
 
 
 def look_again(patient_id: str, at: datetime) -> Timer:

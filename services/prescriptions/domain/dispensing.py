@@ -22,6 +22,7 @@ from libs.common.decision import (
 )
 from libs.common.events import FulfilmentStatus, FulfilmentUpdated
 from services.prescriptions.domain.choosing import reminders
+from services.prescriptions.domain.consequences import look_again
 from services.prescriptions.domain.documents import Prescription, Refill
 from services.prescriptions.domain.following import followed, published
 from services.prescriptions.domain.fulfilment import Fulfilment, Report
@@ -88,11 +89,17 @@ def decide_report(input: Input, state: State, env: Env) -> Answer:
     fulfilment = fulfilment.but(refill_id=refill.id)
     all = {f.id: f for f in (*state.where(Fulfilment, "refill_id", refill.id), fulfilment)}
     after = followed(refill, all.values(), env, policy)
+    timers = []
+    if refill.effective_at is not None and refill.withheld_at is None:
+        # What was told before the report may stand against what it tells of.
+        timers.append(look_again(refill.patient_id, env.now))
+    if report.status is FulfilmentStatus.DECLINED:
+        timers += reminders(after, env, policy)
     return Decision(
         # The renewal is always written: of two reports at once the later one sees the other.
         changes=(fulfilment, after),
         events=published(after, fulfilment, (report,), care, policy),
-        timers=reminders(after, env, policy) if report.status is FulfilmentStatus.DECLINED else (),
+        timers=timers,
         note=after.status if after.status is not refill.status else KEPT,
     )
 

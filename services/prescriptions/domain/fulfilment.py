@@ -169,6 +169,13 @@ def to_come(
     )
 
 
+def is_at_home(refill: Refill) -> bool:
+    """Whether the patient has all of it that there is to come, or may have where no pharmacy
+    tells."""
+    untold = refill.status is Status.EFFECTIVE and refill.deadline is None
+    return untold or refill.status in (Status.COLLECTED, Status.DELIVERED)
+
+
 def used_up(refill: Refill, fulfilments: Iterable[Fulfilment], policy: RenewalPolicy) -> datetime:
     """When its days of supply are over: from the last day on which it may be dispensed, or later
     came to the patient."""

@@ -55,6 +55,7 @@ BY: Final[Mapping[Action, frozenset[str]]] = {
     **dict.fromkeys(FULFILLED, frozenset({PHARMACY})),
     Action.SUSPEND: _NOBODY,
     Action.LAPSE: _NOBODY,
+    Action.WARN: _NOBODY,
 }
 
 
@@ -133,7 +134,7 @@ def _taken_by(refill: Refill) -> Iterator[Fault]:
             yield Fault(wrong, n)
         if step.role in _DOCTOR | _PHARMACIST and step.person_id == refill.requested_by:
             yield Fault(Wrong.OWN_REQUEST, n)
-        if step.to_status is Status.EFFECTIVE:
+        if step.action is Action.PASS:
             if approved is None:
                 yield Fault(Wrong.NOT_APPROVED, n)
             elif approved.person_id == step.person_id:

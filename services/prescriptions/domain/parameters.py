@@ -34,6 +34,14 @@ class Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class AtHome(Parameters):
+    """What also concerns a medicine that was handed out already."""
+
+    at_home: bool = Field(
+        description="Whether who has it is told to ask a doctor before taking more of it."
+    )
+
+
 class Authority(Parameters):
     scopes: frozenset[LinkScope] = Field(min_length=1, description="Links that suffice.")
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from libs.common.dated import Dated
 from services.prescriptions.domain.parameters import (
     Alerts,
+    AtHome,
     Authority,
     Child,
     Codes,
@@ -88,7 +89,7 @@ class Rules(BaseModel):
     requester: Rule[Parameters]
     child: Rule[Child]
     this_hospital: Rule[Parameters]
-    stable_regimen: Rule[Parameters]
+    stable_regimen: Rule[AtHome]
     not_replaced: Rule[Parameters]
     never_classes: Rule[NeverClasses]
     restricted_list: Rule[RestrictedList]
@@ -99,7 +100,7 @@ class Rules(BaseModel):
     medicines_a_day: Rule[Medicines]
     supply: Rule[Supply]
     stable_condition: Rule[StableCondition]
-    allergy: Rule[Parameters]
+    allergy: Rule[AtHome]
     clinical_checks: Rule[Contraindications]
     clinical_alerts: Rule[Alerts]
     declaration: Rule[Declaration]
@@ -151,6 +152,12 @@ class RenewalPolicy(BaseModel):
     def rule_of(self, reason: str) -> str | None:
         """The id of the rule that refuses for ``reason``, if a rule does."""
         return next((id for id in self.order if self.rule(id).reason == reason), None)
+
+    def at_home(self, reason: str) -> bool:
+        """Whether ``reason`` also concerns who has the medicine already."""
+        id = self.rule_of(reason)
+        parameters = self.rule(id).parameters if id is not None else None
+        return isinstance(parameters, AtHome) and parameters.at_home
 
     def codes_of(self, answer: str) -> tuple[str, ...]:
         """The reasons that may be given for ``answer``, in the file's order."""

@@ -8,7 +8,7 @@ the reason that is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -396,10 +396,15 @@ def refusal(
     outcomes: Iterable[Outcome], policy: RenewalPolicy, among: frozenset[str] | None = None
 ) -> Reason | None:
     """The reason of the first rule that refuses, of all or of those ``among`` which we look."""
+    looked_at = (o for o in outcomes if among is None or o.rule in among)
+    return next(refusals(looked_at, policy), None)
+
+
+def refusals(outcomes: Iterable[Outcome], policy: RenewalPolicy) -> Iterator[Reason]:
+    """The reasons of all rules that refuse."""
     for outcome in outcomes:
-        if outcome.verdict is Verdict.REFUSED and (among is None or outcome.rule in among):
-            return Reason(policy.rule(outcome.rule).reason)
-    return None
+        if outcome.verdict is Verdict.REFUSED:
+            yield Reason(policy.rule(outcome.rule).reason)
 
 
 def looked_at_again(reason: Reason, policy: RenewalPolicy) -> bool:

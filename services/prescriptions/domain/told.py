@@ -38,6 +38,7 @@ TEMPLATES: dict[Status, str] = {
 BY_ACTION: dict[Action, str] = {
     Action.CHANGE: "refill.changed",
     Action.REPLACE: "refill.replaced",
+    Action.WARN: "refill.ask_first",
 }
 
 
@@ -53,7 +54,7 @@ def stop_told(
     their authority since, and would not be told; and nobody else would be. Who asked may be the
     patient, under whichever id."""
     asked = told(refill, now, policy)
-    if refill.status is not Status.WITHHELD or _recipient(refill) in ids_of(care):
+    if refill.stage is not None or _recipient(refill) in ids_of(care):
         return [asked]
     key = f"{len(refill.history)}:patient"
     patient = pushed(refill, template(refill), key, now, policy, to=refill.patient_id)
@@ -61,9 +62,10 @@ def stop_told(
 
 
 def template(refill: Refill) -> str:
-    if refill.status is Status.EFFECTIVE and refill.fulfilment is not None:
+    said = BY_ACTION.get(refill.history[-1].action) or TEMPLATES[refill.status]
+    if said == TEMPLATES[Status.EFFECTIVE] and refill.fulfilment is not None:
         return "refill.effective_chosen"  # nothing is left to choose
-    return BY_ACTION.get(refill.history[-1].action) or TEMPLATES[refill.status]
+    return said
 
 
 def pushed(

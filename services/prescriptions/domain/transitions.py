@@ -50,6 +50,7 @@ class Action(StrEnum):
     CLOSE = "close"  # a rule says no to a request that was under way
     SUSPEND = "suspend"  # something was told that a doctor has not seen
     LAPSE = "lapse"
+    WARN = "warn"  # who has it already: ask a doctor before taking more
     DISPENSE = "dispense"
     COLLECT = "collect"
     DELIVER = "deliver"
@@ -104,6 +105,7 @@ TABLE: dict[tuple[Status | None, Action], Status] = {
     (S.WAITING_PHARMACIST, A.SUSPEND): S.SUSPENDED,
     **{(before, A.SUSPEND): S.WITHHELD for before in (S.EFFECTIVE, *FULFILLED.values())},
     (S.EFFECTIVE, A.LAPSE): S.LAPSED,
+    **{(here, A.WARN): here for here in (S.EFFECTIVE, S.COLLECTED, S.DELIVERED)},
     **{
         (before, action): after
         for before in (S.EFFECTIVE, S.LAPSED, S.WITHHELD, *FULFILLED.values())

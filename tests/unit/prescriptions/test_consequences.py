@@ -20,7 +20,6 @@ from libs.common.events import (
     VerificationStatus,
 )
 from services.prescriptions.domain.chart import Chart, supplied
-from services.prescriptions.domain.consequences import unseen
 from services.prescriptions.domain.documents import Prescription, Refill
 from services.prescriptions.domain.facts import Outcome, Verdict
 from services.prescriptions.domain.fulfilment import Fulfilment
@@ -29,6 +28,7 @@ from services.prescriptions.domain.history import faults
 from services.prescriptions.domain.parameters import Language
 from services.prescriptions.domain.reasons import Reason
 from services.prescriptions.domain.saying import reason_text
+from services.prescriptions.domain.stopping import unseen
 from services.prescriptions.domain.transitions import Status
 from tests.unit.prescriptions.given import (
     COLLEAGUE,

@@ -23,6 +23,7 @@ from libs.common.events import (
     RefillRefused,
     RefillStage,
 )
+from services.prescriptions.domain.policy import RenewalPolicies
 from services.prescriptions.domain.reasons import Reason
 from services.prescriptions.domain.told import BY_ACTION, TEMPLATES
 from services.prescriptions.domain.transitions import FULFILLED, STAGE, TABLE, Action, Status
@@ -46,6 +47,7 @@ from tests.unit.prescriptions.given import (
     registered,
     stopped,
 )
+from tests.unit.prescriptions.test_policy import SHANGHAI, eighteen, file
 from tests.unit.prescriptions.test_stable import allergy
 
 
@@ -177,6 +179,20 @@ def expire(case: Hospital, id: str) -> Answer:
     return last
 
 
+def warn(case: Hospital, id: str) -> Answer:
+    """An allergy to what the patient has: the rest came, too, or where no pharmacy tells, may."""
+    refill = case.refill(id)
+    if refill.status in (Status.COLLECTED, Status.DELIVERED):
+        case.reported(id, refill.status, "d2", quantity={"value": 4, "unit": "tablet"})
+    elif refill.status is Status.EFFECTIVE:
+        silent = file()
+        silent["rules"]["validity"]["parameters"]["pharmacies_report"] = False
+        case.policy = RenewalPolicies([silent], SHANGHAI, eighteen)
+        case.fire_due(refill.deadline)
+    case.take()
+    return case.event(allergy("C08CA01", recorded_at=case.now))
+
+
 TWO_WEEKS = {"value": 14, "unit": "tablet"}
 FOR_A_WEEK: dict[str, Any] = {"quantity": TWO_WEEKS, "days_supply": 7}
 
@@ -198,17 +214,20 @@ TAKEN: dict[Action, Callable[[Hospital, str], Answer]] = {
     Action.DELIVER: lambda case, id: case.reported(id, "delivered"),
     Action.RETURN_TO_STOCK: lambda case, id: case.reported(id, "returned_to_stock"),
     Action.SUSPEND: lambda case, _id: case.event(allergy_in_words("a1")),
+    Action.WARN: warn,
 }
 
+AT_HOME = (Status.EFFECTIVE, Status.COLLECTED, Status.DELIVERED)
 #: What happens to be another action in another status: a deadline passes, something is told.
 INSTEAD = {
     (Status.EFFECTIVE, Action.EXPIRE): Action.LAPSE,
     (Status.EFFECTIVE, Action.CLOSE): Action.SUSPEND,
     **{(status, Action.CLOSE): Action.SUSPEND for status in FULFILLED.values()},
     **{(status, Action.LAPSE): Action.EXPIRE for status in STAGE},
+    **{(status, Action.WARN): Action.SUSPEND for status in Status if status not in AT_HOME},
 }
 #: What nobody asks for, so that nobody is answered.
-BY_ITSELF = (Action.EXPIRE, Action.LAPSE, Action.CLOSE, Action.SUSPEND)
+BY_ITSELF = (Action.EXPIRE, Action.LAPSE, Action.CLOSE, Action.SUSPEND, Action.WARN)
 
 
 @pytest.mark.parametrize(("status", "action"), list(itertools.product(Status, TAKEN)))
@@ -236,7 +255,9 @@ def test_every_pair_of_status_and_action(status: Status, action: Action) -> None
     assert (step.action, step.from_status, step.to_status) == (action, status, expected)
     in_effect, void = expected is Status.EFFECTIVE, bool({status, expected} & VOID)
     assert after.stage == STAGE.get(expected)
-    assert (after.deadline is not None) == (expected in STAGE or in_effect)
+    assert (after.deadline is not None) == (
+        expected in STAGE or (in_effect and action is not Action.WARN)
+    )
     assert case.account().open == ((id,) if expected in STAGE else ())
     assert (id in case.account().watched) == (
         expected in EFFECT and Status.WITHHELD not in (status, expected)

@@ -322,6 +322,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "refill.suspended": ("续方已暂停", "the renewal is on hold"),
     "refill.to_look_at": ("续方暂停待处理", "a renewal on hold waits for a doctor"),
     "refill.withheld": ("续方处方已作废", "the prescription was withheld"),
+    "refill.ask_first": ("已取的药请先咨询医生", "a doctor is to be asked before taking more"),
     "refill.lapsed": ("续方处方已失效", "the prescription lapsed"),
     "staff.discharge_cancelled": ("出院被撤销", "a discharge was cancelled"),
     "staff.task": ("有待办事项", "there is something to do"),
