@@ -149,6 +149,29 @@ async def test_what_lies_ready_is_void_for_the_patient_the_pharmacy_and_everyone
     assert seen["irregular"] == ["withheld"] and "咨询医生" in seen["reason_text"]
 
 
+async def test_who_has_it_already_is_told_and_reads_why(hospital: Hospital) -> None:
+    await hospital.prescribe()
+    refill = await hospital.renewed()
+    await hospital.tell(report(hospital, refill, "collected"))
+    await becomes(hospital, refill, "collected")
+    await hospital.tell(allergy(hospital))
+    await hospital.settled("allergy")
+    seen = (await hospital.patient().get(f"/v1/refills/{refill['id']}")).json()
+    assert (seen["status"], seen["reason"]) == ("collected", "allergy_recorded")
+    assert seen["history"][-1]["action"] == "warn"
+    assert "过敏" in seen["reason_text"]
+    [push] = [
+        e.data
+        for e in await hospital.service.published(
+            hospital.id,
+            ["notify.requests"],
+            lambda found: any("refill.ask_first" in str(e.data) for e in found),
+        )
+        if isinstance(e.data, NotificationRequested) and e.data.template == "refill.ask_first"
+    ]
+    assert (push.recipient_id, push.parameters) == ("p1", {})
+
+
 async def test_what_is_told_of_either_record_stops_the_renewal_in_one_poll_with_the_merge(
     hospital: Hospital,
 ) -> None:
