@@ -16,13 +16,7 @@ from pydantic import Field
 
 from libs.common.events import Criticality, Department, Medication, ReportKind, VerificationStatus
 from services.prescriptions.domain.accounts import account, codes_of, left, used
-from services.prescriptions.domain.chart import (
-    Chart,
-    gather,
-    original_of,
-    supplied,
-    taken_beside,
-)
+from services.prescriptions.domain.chart import Chart, gather, original_of
 from services.prescriptions.domain.documents import (
     PatientCare,
     Refill,
@@ -35,6 +29,7 @@ from services.prescriptions.domain.policy import RenewalPolicy
 from services.prescriptions.domain.receipt import View
 from services.prescriptions.domain.results import Result
 from services.prescriptions.domain.rules import LASTING, evaluate
+from services.prescriptions.domain.supply import supplied, taken_beside
 from services.prescriptions.domain.transitions import Status
 from services.prescriptions.domain.views import (
     OutcomeView,
@@ -219,7 +214,7 @@ def _medicines(
     care, chart, accounts = around.care, around.chart, {a.id: a for a in around.accounts}
     renewed = codes_of(care, refill.ingredient_code)
     together = taken_beside(
-        refill.prescription_id, refill.order, renewed, around.account, chart, policy
+        refill.prescription_id, refill.order, renewed, around.account, chart.orders, policy
     )
     seen = set()
 
@@ -235,7 +230,8 @@ def _medicines(
         if ingredient == refill.ingredient_code and same_regimen(order, refill.order):
             continue  # what is renewed, or the same again
         own, _ = account(care, ingredient, accounts.get)
-        last = supplied(p.id, order, codes_of(care, ingredient), own, chart, policy)
+        codes = codes_of(care, ingredient)
+        last = supplied(p.id, order, codes, own, chart.orders, chart.fulfilments, policy)
         until = None
         if last is not None and last.days is not None:
             until = policy.day(last.at) + timedelta(days=last.days - 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -18,13 +17,14 @@ from services.prescriptions.domain.documents import (
     Refill,
     RenewalAccount,
 )
-from services.prescriptions.domain.dosing import beside, redosed, replaced
-from services.prescriptions.domain.facts import Deciding, Dispensed, Facts
+from services.prescriptions.domain.dosing import redosed, replaced
+from services.prescriptions.domain.facts import Deciding, Facts
 from services.prescriptions.domain.fulfilment import Fulfilment
 from services.prescriptions.domain.health import Allergy, Condition, Stay, icd10
-from services.prescriptions.domain.origin import line_of, origin, renewal_of
+from services.prescriptions.domain.origin import origin, renewal_of
 from services.prescriptions.domain.persons import ids_of, needs_patient, patient
 from services.prescriptions.domain.policy import RenewalPolicy
+from services.prescriptions.domain.supply import supplied
 
 D = TypeVar("D", bound=Document)
 
@@ -142,7 +142,9 @@ def gather(
         under_way=len(account.open),
         renewals=renewed(account),
         last_visit_at=visited,
-        dispensed=supplied(prescription.id, order, codes, account, chart, policy),
+        dispensed=supplied(
+            prescription.id, order, codes, account, chart.orders, chart.fulfilments, policy
+        ),
         others_today=_others_today(care, codes, policy.day(now)),
         declaration=declaration,
         deciding=deciding,
@@ -209,66 +211,6 @@ def _coded(chart: Chart) -> tuple[str, ...] | None:
 
 def _since(start: datetime, times: Iterable[datetime | None]) -> tuple[datetime, ...]:
     return tuple(sorted(at for at in times if at is not None and at > start))
-
-
-def taken_beside(
-    id: str,
-    order: Order,
-    ingredients: Collection[str],
-    account: RenewalAccount,
-    chart: Chart,
-    policy: RenewalPolicy,
-) -> frozenset[str]:
-    """What is taken beside the prescription ``id``, or beside what it goes on with."""
-    line = line_of(id, order.refill_id, account, chart.orders)
-    first = chart.orders.get(line) if line is not None else None
-    return beside(first, account, chart.orders, ingredients, policy.day) if first else frozenset()
-
-
-def supplied(
-    id: str,
-    order: Order,
-    ingredients: Collection[str],
-    account: RenewalAccount,
-    chart: Chart,
-    policy: RenewalPolicy,
-) -> Dispensed | None:
-    """The last supply of one of the ``ingredients`` that is taken as the prescription ``id`` says,
-    and for how many days: not of what a doctor prescribed to be taken beside it, nor of that
-    one's renewals. What is known of none counts for each.
-
-    It is from when it was dispensed, where a pharmacy told, else from when it was prescribed.
-    What came back to the pharmacy is none, nor is a renewal that lapsed or was withheld, unless a
-    pharmacy tells otherwise.
-    """
-    orders = chart.orders
-    others = taken_beside(id, order, ingredients, account, chart, policy)
-    none = {r.refill_id for r in account.renewals if not r.supplied}
-    told = [
-        (id, each.refill_id, each.issued_at, each.days_supply)
-        for id, each in orders.items()
-        if each.medication.ingredient_code in ingredients
-        and each.refill_id not in account.open  # its own, told before it is in effect
-    ]
-    renewed = [
-        (r.prescription_id, r.refill_id, r.effective_at, r.days_supply) for r in account.renewals
-    ]
-    handed: dict[str, list[Fulfilment]] = defaultdict(list)
-    of_renewal: dict[str, list[Fulfilment]] = defaultdict(list)
-    for fulfilment in chart.fulfilments:
-        handed[fulfilment.prescription_id].append(fulfilment)
-        if fulfilment.refill_id is not None:  # whatever the prescription is called there
-            of_renewal[fulfilment.refill_id].append(fulfilment)
-    supplies = []
-    for id, refill_id, at, days in (*told, *renewed):
-        if line_of(id, refill_id, account, orders) in others:
-            continue
-        parts = [*handed[id], *of_renewal[refill_id or ""]]
-        begun = min((f.handed_at for f in parts if f.handed_at is not None), default=None)
-        nothing = refill_id in none or any(f.is_back for f in parts)
-        if begun is not None or not nothing:
-            supplies.append(Dispensed(at=begun or at, days=days))
-    return max(supplies, key=lambda d: (d.at, d.days or 0), default=None)
 
 
 def _others_today(care: PatientCare, ingredients: Collection[str], today: date) -> int:

@@ -19,7 +19,6 @@ from libs.common.events import (
     RefillSuspended,
     VerificationStatus,
 )
-from services.prescriptions.domain.chart import Chart, supplied
 from services.prescriptions.domain.documents import Prescription, Refill
 from services.prescriptions.domain.facts import Outcome, Verdict
 from services.prescriptions.domain.fulfilment import Fulfilment
@@ -29,6 +28,7 @@ from services.prescriptions.domain.parameters import Language
 from services.prescriptions.domain.reasons import Reason
 from services.prescriptions.domain.saying import reason_text
 from services.prescriptions.domain.stopping import unseen
+from services.prescriptions.domain.supply import supplied
 from services.prescriptions.domain.transitions import Status
 from tests.unit.prescriptions.given import (
     COLLEAGUE,
@@ -225,10 +225,12 @@ def had_any(case: Hospital) -> bool:
     """Whether the patient has had anything of the renewal."""
     account, [known] = case.account(), case.docs(Prescription, id="rx1")
     assert known.order is not None
-    chart = Chart((), (), (), (), case.docs(Fulfilment))
-    policy = case.policy.at(case.now)
-    codes = (account.ingredient_code,)
-    return supplied(known.id, known.order, codes, account, chart, policy) is not None
+    codes, told, policy = (
+        (account.ingredient_code,),
+        case.docs(Fulfilment),
+        case.policy.at(case.now),
+    )
+    return supplied(known.id, known.order, codes, account, {}, told, policy) is not None
 
 
 @pytest.mark.parametrize("merge_first", [False, True])
