@@ -310,7 +310,7 @@ class Refill(Document):
     effective_at: datetime | None = None
     new_prescription_id: str | None = None
     fulfilment: Chosen | None = None
-    #: The pharmacy that lastly dispensed or handed it out, chosen or not.
+    #: The pharmacy where it lies ready, else the last one that handed it out, chosen or not.
     dispensed_by: str | None = None
     #: What is wrong with how it was dispensed (see ``domain/fulfilment.py``).
     irregular: tuple[str, ...] = ()

@@ -135,9 +135,10 @@ def standing(fulfilments: Iterable[Fulfilment]) -> Action | None:
 
 
 def dispensed_by(fulfilments: Iterable[Fulfilment]) -> str | None:
-    """The pharmacy that has, or had, what was dispensed last and is not back."""
+    """The pharmacy that has what lies ready or is on its way, else the one that had what the
+    patient received; the last of several."""
     handed = (f.latest for f in fulfilments if f.latest.status in HANDED)
-    last = max(handed, key=lambda r: r.place, default=None)
+    last = max(handed, key=lambda r: (r.status is S.DISPENSED, r.place), default=None)
     return last.pharmacy_id if last is not None else None
 
 

@@ -190,6 +190,8 @@ def test_the_pharmacy_where_it_lies_hears_of_it_whichever_was_chosen(chosen: boo
         case.choose(id)
     case.reported(id, "returned_to_stock", "d1")  # a part went back there
     case.reported(id, "dispensed", "d2", pharmacy_id="old-town")
+    case.advance(MINUTE)
+    case.reported(id, "collected", "d3")  # the patient has another part already
     case.event(IN_WORDS)
     assert [e.pharmacy_id for e in case.events(RefillSuspended)] == ["old-town"]
 
