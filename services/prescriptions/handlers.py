@@ -23,6 +23,7 @@ from libs.common.events import (
     PrescriptionStopped,
     ResultRecalled,
     ResultReleased,
+    VisitCancelled,
     VisitCompleted,
 )
 from services.prescriptions.domain import (
@@ -65,7 +66,10 @@ HANDLERS: dict[str, Handler] = {
     PrescriptionStopped.TYPE: Handler(
         PrescriptionStopped, prescribing.needs_stopped, prescribing.decide_stopped
     ),
-    VisitCompleted.TYPE: Handler(VisitCompleted, records.needs_care, prescribing.decide_visit),
+    VisitCompleted.TYPE: Handler(VisitCompleted, prescribing.needs_visit, prescribing.decide_visit),
+    VisitCancelled.TYPE: Handler(
+        VisitCancelled, prescribing.needs_visit, prescribing.decide_visit_cancelled
+    ),
     # hospital.patients
     PatientRegistered.TYPE: Handler(PatientRegistered, records.needs_care, records.decide_record),
     PatientUpdated.TYPE: Handler(PatientUpdated, records.needs_care, records.decide_record),

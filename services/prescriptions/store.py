@@ -38,7 +38,14 @@ from services.prescriptions.domain.results import Result
 from services.prescriptions.domain.staff import Absence, Roster, is_away
 from services.prescriptions.domain.transitions import Status
 
-PATIENTS = CollectionSpec(PatientCare, indexes=(Index(("links.person_id",)),))
+
+def _with_told_at(row: Row) -> Row:
+    """Until version 2 one visit was kept of each department, which could not be taken back."""
+    visits = [{**visit, "told_at": visit["occurred_at"]} for visit in row.get("visits", ())]
+    return {**row, "visits": sorted(visits, key=lambda v: (v["occurred_at"], v["visit_id"]))}
+
+
+PATIENTS = CollectionSpec(PatientCare, indexes=(Index(("links.person_id",)),), upcast=_with_told_at)
 PRESCRIPTIONS = CollectionSpec(Prescription, indexes=(Index(("patient_id", "issued_at", "id")),))
 ACCOUNTS = CollectionSpec(RenewalAccount, indexes=(Index(("patient_id",)),))
 SIGNING_KEYS = CollectionSpec(SigningKey)

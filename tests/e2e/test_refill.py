@@ -19,6 +19,7 @@ from libs.common.events import (
     RefillEffective,
     RefillRefused,
     RefillRequested,
+    VisitCancelled,
     VisitClass,
 )
 from tests.e2e.given import Story
@@ -89,13 +90,26 @@ async def test_a_visit_in_person_resets_the_count_and_nothing_else_does(
     assert {(r["reason"], r["renewals_left"]) for r in found} == {("renewal_limit_reached", 0)}
     await story.asks(patient.caller, patient, expect=422)
 
-    await wire.publish(visit(patient, story.new_id("v"), story.now()))
+    last = visit(patient, story.new_id("v"), story.now())
+    await wire.publish(last)
 
     async def may_again() -> bool:
         return all(r["renewable"] for r in await story.may_ask(patient.caller, patient, count=2))
 
+    async def may_not() -> bool:
+        found = await story.may_ask(patient.caller, patient, count=2)
+        return {r["renewals_left"] for r in found} == {0}
+
     await eventually("the visit counts", may_again)
-    assert (await story.asks(patient.caller, patient))["number"] == 1
+    asked = await story.asks(patient.caller, patient)
+    assert asked["number"] == 1
+
+    await wire.publish(
+        VisitCancelled(visit_id=last.visit_id, patient_id=patient.id, cancelled_at=story.now())
+    )
+    await eventually("the visit was a mistake", may_not)
+    no = await story.decides(DOCTOR, asked["id"], "approve", expect=422)
+    assert no["reason"] == "renewal_limit_reached"
 
 
 async def test_64_requests_at_once_never_give_more_than_three(story: Story, wire: Wire) -> None:

@@ -108,6 +108,7 @@ from libs.common.events.prescriptions import (
     PrescriptionIssued,
     PrescriptionStopped,
     Quantity,
+    VisitCancelled,
     VisitClass,
     VisitCompleted,
 )
@@ -194,6 +195,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
     "hospital.prescription.issued.v1": PrescriptionIssued,
     "hospital.prescription.stopped.v1": PrescriptionStopped,
     "hospital.visit.completed.v1": VisitCompleted,
+    "hospital.visit.cancelled.v1": VisitCancelled,
     # hospital.pharmacy
     "hospital.fulfilment.updated.v1": FulfilmentUpdated,
     # hospital.clinical
@@ -394,6 +396,7 @@ __all__ = [
     "StaffRole",
     "Urgency",
     "VerificationStatus",
+    "VisitCancelled",
     "VisitClass",
     "VisitCompleted",
     "Wording",

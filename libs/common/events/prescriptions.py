@@ -106,7 +106,8 @@ class PrescriptionStopped(Event):
 
 
 class VisitCompleted(Event):
-    """A patient was seen. In person at the treating department, it resets the renewals."""
+    """A patient was seen. In person at the treating department, it resets the renewals. Said
+    again with other values, it replaces what was said before."""
 
     TYPE: ClassVar[str] = "hospital.visit.completed.v1"
     TOPIC: ClassVar[str] = "hospital.prescriptions"
@@ -120,3 +121,25 @@ class VisitCompleted(Event):
     occurred_at: AwareDatetime = Field(
         description="When the visit took place; what counts, however late it is told."
     )
+    recorded_at: AwareDatetime | None = Field(
+        default=None,
+        description="When this was recorded; absent: the event's time. A cancellation takes back"
+        " what was recorded until then.",
+    )
+
+
+class VisitCancelled(Event):
+    """A completed visit was taken back: the patient was not seen, or the visit goes on. It may
+    arrive before the visit."""
+
+    TYPE: ClassVar[str] = "hospital.visit.cancelled.v1"
+    TOPIC: ClassVar[str] = "hospital.prescriptions"
+    SUBJECT: ClassVar[str] = "visit_id"
+
+    visit_id: Id = Field(description="The visit, as it was told.")
+    patient_id: Id = Field(description="The patient of whom it was told.")
+    visit_class: VisitClass | None = Field(
+        default=None, description="How the patient was said to be seen; absent: not known."
+    )
+    cancelled_at: AwareDatetime = Field(description="When it was taken back.")
+    reason: Prose | None = Field(default=None, description="Why, in words for staff.")

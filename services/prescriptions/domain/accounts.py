@@ -9,6 +9,7 @@ renewal's own prescription is no visit.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 
@@ -25,8 +26,11 @@ from services.prescriptions.domain.facts import Renewed, counting, still_allowed
 from services.prescriptions.domain.parameters import RENEWALS_KEPT
 from services.prescriptions.domain.persons import ids_of, needs_patient, patient
 
-#: Departments whose newest visit is kept for a patient; more than a hospital has.
-VISITS_KEPT = 512
+#: Visits that are kept of one department, the newest: so many may be taken back before an older
+#: one is missed, without which more renewals count, never fewer.
+VISITS_KEPT = 16
+#: And of one patient; more than a hospital has departments.
+MOST_VISITS = 512
 
 
 def account_id(patient_id: str, ingredient_code: str) -> str:
@@ -130,7 +134,7 @@ def left(account: RenewalAccount, care: PatientCare, department_code: str, limit
 def _counting(
     account: RenewalAccount, care: PatientCare, department_code: str
 ) -> Sequence[Renewed]:
-    return counting(renewed(account), last_visit(care, department_code))
+    return counting(renewed(account), last_visit_at(care, department_code))
 
 
 def renewed(account: RenewalAccount) -> tuple[Renewed, ...]:
@@ -140,19 +144,27 @@ def renewed(account: RenewalAccount) -> tuple[Renewed, ...]:
     )
 
 
-def last_visit(care: PatientCare, department_code: str) -> datetime | None:
-    found = (v.occurred_at for v in care.visits if v.department_code == department_code)
-    return next(found, None)
+def last_visit(care: PatientCare, department_code: str) -> Visit | None:
+    """The last one in person at ``department_code`` that stands."""
+    theirs = (v for v in reversed(care.visits) if v.department_code == department_code)
+    return next((v for v in theirs if v.took_place_at is not None), None)
 
 
-def with_visit(care: PatientCare, visit: Visit) -> PatientCare | None:
-    """``care`` with ``visit``; None if a later one at the same department is known."""
-    known = last_visit(care, visit.department_code)
-    if known is not None and known >= visit.occurred_at:
-        return None
-    others = (v for v in care.visits if v.department_code != visit.department_code)
-    newest = sorted((*others, visit), key=lambda v: (v.occurred_at, v.department_code))
-    seen: PatientCare = care.but(visits=tuple(newest[-VISITS_KEPT:]))
+def last_visit_at(care: PatientCare, department_code: str) -> datetime | None:
+    visit = last_visit(care, department_code)
+    return visit.took_place_at if visit is not None else None
+
+
+def with_visit(care: PatientCare, told: Visit) -> PatientCare | None:
+    """``care`` with what is ``told`` of a visit; None if that changes nothing."""
+    known = next((v for v in care.visits if v.visit_id == told.visit_id), None)
+    others = (v for v in care.visits if v is not known)
+    by_department: dict[str, list[Visit]] = defaultdict(list)
+    for visit in sorted((*others, known.united(told) if known else told), key=lambda v: v.place):
+        by_department[visit.department_code].append(visit)
+    newest = (v for visits in by_department.values() for v in visits[-VISITS_KEPT:])
+    visits = tuple(sorted(newest, key=lambda v: v.place)[-MOST_VISITS:])
+    seen: PatientCare | None = care.but(visits=visits) if visits != care.visits else None
     return seen
 
 

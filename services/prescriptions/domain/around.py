@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from libs.common.events import Criticality, Department, Medication, ReportKind, VerificationStatus
-from services.prescriptions.domain.accounts import account, codes_of, left, used
+from services.prescriptions.domain.accounts import account, codes_of, last_visit, left, used
 from services.prescriptions.domain.chart import Chart, gather, original_of
 from services.prescriptions.domain.documents import (
     PatientCare,
@@ -179,14 +179,13 @@ def staff_view(
     others = len([id for id in account.open if id != refill.id])
     limit = policy.rules.limit.parameters.renewals
     more = left(account, care, refill.department_code, limit)
-    visits = (v for v in care.visits if v.department_code == refill.department_code)
     begin = since(now, policy)
     return StaffRefillView.model_validate(
         {
             **refill_view(refill, reader).model_dump(),
             "renewals_used": count,
             "renewals_left": max(0, more - others),
-            "last_visit": next(visits, None),
+            "last_visit": last_visit(care, refill.department_code),
             "checks": [
                 outcome_view(outcome, policy, reader)
                 for outcome in evaluate(facts, policy, now, LASTING)

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import TypeVar
 
 from libs.common.decision import Document, Need, State
-from services.prescriptions.domain.accounts import codes_of, last_visit, renewed
+from services.prescriptions.domain.accounts import codes_of, last_visit_at, renewed
 from services.prescriptions.domain.checks import ClinicalChecks
 from services.prescriptions.domain.documents import (
     Order,
@@ -119,7 +119,7 @@ def gather(
 ) -> Facts:
     """The facts of a renewal of ``order``, as they are known now; ``renewal``: if it is already
     under way or in effect."""
-    visited = last_visit(care, order.department.code)
+    visited = last_visit_at(care, order.department.code)
     codes = codes_of(care, account.ingredient_code)
     seen_at, ended_at = origin(prescription.id, order, account, chart.prescriptions, codes)
     since = seen_at or visited or order.issued_at

@@ -9,7 +9,7 @@ only read by those decisions and may be one event stale.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
 from pydantic import computed_field
@@ -46,18 +46,44 @@ class Link(Value):
     ended: bool = False
 
 
-class Visit(Value):
-    """The newest visit in person at one department; only the newest ever counts."""
+#: Before anything was told.
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
-    department_code: str
+
+class Visit(Value):
+    """A visit in person at one department. Without ``occurred_at`` only that it was taken back
+    is known."""
+
     visit_id: str
-    occurred_at: datetime
+    department_code: str = ""
+    occurred_at: datetime | None = None
+    #: When it was recorded so: what was recorded before it was taken back never was.
+    told_at: datetime | None = None
+    cancelled_at: datetime | None = None
+
+    @property
+    def took_place_at(self) -> datetime | None:
+        """None: it was taken back."""
+        stands = self.cancelled_at is None or self.cancelled_at < (self.told_at or _NEVER)
+        return self.occurred_at if stands else None
+
+    @property
+    def place(self) -> tuple[datetime, str]:
+        """In the order of time."""
+        return self.occurred_at or self.cancelled_at or _NEVER, self.visit_id
+
+    def united(self, other: Visit) -> Visit:
+        """What two say of one visit, whichever was told first."""
+        newest = max(self, other, key=lambda v: (v.told_at or _NEVER, v.place, v.department_code))
+        ends = [v.cancelled_at for v in (self, other) if v.cancelled_at is not None]
+        return newest.model_copy(update={"cancelled_at": max(ends, default=None)})
 
 
 class PatientCare(Document):
     """What the hospital tells about one patient. ``aliases`` are all records merged into it."""
 
     COLLECTION: ClassVar[str] = "patient_care"
+    SCHEMA: ClassVar[int] = 2
 
     birth_date: Sensitive[date | None] = None
     #: A prescription names its patient.
@@ -70,6 +96,7 @@ class PatientCare(Document):
     merged_into: str | None = None
     aliases: tuple[str, ...] = ()
     links: tuple[Link, ...] = ()
+    #: In the order of time.
     visits: tuple[Visit, ...] = ()
     #: Codes that were told of one ingredient, by the first of which its account goes.
     alike: tuple[tuple[str, ...], ...] = ()

@@ -18,11 +18,10 @@ from libs.common.decision import (
     Need,
     Refusal,
     State,
+    in_ms,
 )
-from libs.common.events import PrescriptionStopped, VisitCompleted
-from services.prescriptions.domain.accounts import (
-    with_visit,
-)
+from libs.common.events import PrescriptionStopped, VisitCancelled, VisitCompleted
+from services.prescriptions.domain.accounts import with_visit
 from services.prescriptions.domain.consequences import (
     added,
     consequences,
@@ -82,17 +81,39 @@ def decide_stopped(input: Input, state: State, env: Env) -> Answer:
     return decision
 
 
+def needs_visit(input: Input, state: State) -> Iterator[Need]:
+    return needs_consequences(state, input.hospital, input.data.patient_id)
+
+
 def decide_visit(input: Input, state: State, env: Env) -> Answer:
     told: VisitCompleted = input.data
     policy: RenewalPolicy = env.policy.at(env.now)
-    if ahead(told.occurred_at, env.now):
+    told_at = in_ms(told.recorded_at or input.time)
+    if ahead(max(told.occurred_at, told_at), env.now):
         return Refusal(Reason.IN_THE_FUTURE)
     if told.visit_class not in policy.rules.limit.parameters.visit_classes:
-        return Decision(note="not_in_person")
+        # Kept, since it may be told to be in person as well, which it then was not.
+        visit = Visit(visit_id=told.visit_id, cancelled_at=told_at)
+        return _visit(input, state, env, visit, "not_in_person")
     visit = Visit(
-        department_code=told.department.code,
         visit_id=told.visit_id,
-        occurred_at=told.occurred_at,
+        department_code=told.department.code,
+        occurred_at=in_ms(told.occurred_at),
+        told_at=told_at,
     )
-    seen = with_visit(patient(state, input.hospital, told.patient_id), visit)
-    return Refusal(Common.STALE) if seen is None else Decision(changes=(seen,), note="visit")
+    return _visit(input, state, env, visit, "visit")
+
+
+def decide_visit_cancelled(input: Input, state: State, env: Env) -> Answer:
+    """What was renewed in the meantime stays and counts; what is new since the visit that is
+    the last one now stands against the patient's renewals at once."""
+    told: VisitCancelled = input.data
+    visit = Visit(visit_id=told.visit_id, cancelled_at=in_ms(told.cancelled_at))
+    return _visit(input, state, env, visit, "visit_cancelled")
+
+
+def _visit(input: Input, state: State, env: Env, visit: Visit, note: str) -> Answer:
+    seen = with_visit(patient(state, input.hospital, input.data.patient_id), visit)
+    if seen is None:
+        return Refusal(Common.STALE)
+    return added(Decision(changes=(seen,), note=note), consequences(state, seen, env))

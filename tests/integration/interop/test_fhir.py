@@ -22,6 +22,7 @@ from libs.common.events import (
     PatientRegistered,
     PrescriptionIssued,
     ReportReady,
+    VisitCancelled,
     VisitCompleted,
 )
 from libs.common.http.problems import Problem
@@ -250,6 +251,11 @@ async def test_what_is_refused_is_listed_and_taken_up_again(interop: Running) ->
         assert replayed.json() == again.json()
     (seen,) = await interop.published(VisitCompleted)
     assert seen.visit_id == "e-1@ehr"
+    wrong = {**visit, "status": "entered-in-error"}
+    assert (await post_put(interop, wrong, "/fhir/Encounter/e-1")).status_code == 200
+    (not_seen,) = await interop.published(VisitCancelled)
+    assert (not_seen.visit_id, not_seen.patient_id) == (seen.visit_id, seen.patient_id)
+    assert seen.recorded_at is not None and seen.recorded_at < not_seen.cancelled_at
 
 
 async def test_what_is_taken_up_after_a_newer_version_changes_nothing(interop: Running) -> None:

@@ -22,6 +22,8 @@ from libs.common.events import (
     PrescriptionIssued,
     ReportKind,
     ReportReady,
+    VisitCancelled,
+    VisitCompleted,
 )
 from libs.common.kafka.reading import read_all
 from services.interop.edge.hl7.receive import Senders
@@ -125,6 +127,11 @@ async def test_a_cancellation_may_overtake_its_discharge(interop: Running) -> No
     (discharged,) = await interop.published(EncounterDischarged)
     (cancelled,) = await interop.published(DischargeCancelled)
     assert cancelled.encounter_id == discharged.encounter_id
+    (seen,) = await interop.published(VisitCompleted)
+    (not_seen,) = await interop.published(VisitCancelled)
+    assert seen.visit_id == not_seen.visit_id == discharged.encounter_id
+    assert seen.recorded_at is not None, "by which their order is known"
+    assert seen.recorded_at < not_seen.cancelled_at
 
 
 async def test_an_order_and_its_appointment_are_one_examination(interop: Running) -> None:

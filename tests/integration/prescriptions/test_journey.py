@@ -12,7 +12,7 @@ import pytest
 from libs.common.events import NotificationRequested, RefillEffective, RefillExpired, RefillRefused
 from tests.integration.prescriptions.given import Hospital, ask, decide, review
 from tests.support.toy import eventually
-from tests.unit.prescriptions.given import deceased, merged, prescription, stopped, visit
+from tests.unit.prescriptions.given import deceased, merged, prescription, stopped, unvisited, visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -93,8 +93,12 @@ async def test_the_fourth_is_refused_stored_published_and_said_in_plain_words(
     )
     assert sum(isinstance(e.data, RefillEffective) for e in events) == 3
 
-    await hospital.tell(visit(hospital.service.clock.now(), "v2"))
-    await hospital.settled("visit", 2)
+    now = hospital.service.clock.now()
+    await hospital.tell(visit(now, "v2"), unvisited(now, "v2"))
+    await hospital.settled("visit_cancelled")
+    assert (await ask(hospital.patient())).json()["reason"] == "renewal_limit_reached"
+    await hospital.tell(unvisited(now, "v3"), visit(now, "v3"))  # before it, by its event's time
+    await hospital.settled("visit", 3)
     assert (await ask(hospital.patient())).status_code == 201
 
 

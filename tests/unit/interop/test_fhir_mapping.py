@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from libs.common.events import (
+    AdmissionCancelled,
     AllergyRecorded,
     ConditionRecorded,
     DischargeCancelled,
@@ -28,6 +29,7 @@ from libs.common.events import (
     ReportReady,
     ReportStatus,
     ReportWithdrawn,
+    VisitCancelled,
     VisitClass,
     VisitCompleted,
 )
@@ -194,11 +196,68 @@ def test_a_discharge_is_taken_back_also_where_last_updated_is_from_before_it() -
     assert only(events, DischargeCancelled).cancelled_at >= discharged.discharged_at
 
 
-def test_what_can_not_be_taken_back_is_noted() -> None:
+CLASSES = {"AMB": VisitClass.AMBULATORY, "VR": VisitClass.VIRTUAL, "IMP": VisitClass.INPATIENT}
+
+
+@pytest.mark.parametrize("code", CLASSES)
+@pytest.mark.parametrize("status", ["in-progress", "cancelled", "entered-in-error"])
+def test_a_visit_that_is_no_more_finished_is_taken_back(status: str, code: str) -> None:
+    sender, of = Sender(), {"class": {"code": code}}
+    sender.told(*stay(**of))
+    events = sender.put(encounter(status=status, **of)).events
+    assert only(events, VisitCancelled) == VisitCancelled(
+        visit_id="e1@ehr",
+        patient_id="M1",
+        visit_class=CLASSES[code],
+        cancelled_at=sender.now,
+    )
+    kinds = {DischargeCancelled, AdmissionCancelled, EncounterAdmitted} & {type(e) for e in events}
+    assert bool(kinds) == (code == "IMP")
+
+
+@pytest.mark.parametrize("status", ["cancelled", "entered-in-error"])
+def test_what_is_taken_back_may_come_before_the_visit(status: str) -> None:
+    sender, of = Sender(), {"class": {"code": "AMB"}}
+    assert only(sender.told(*stay(status=status, **of)), VisitCancelled).visit_id == "e1@ehr"
+    assert sender.put(encounter(status=status, **of)).events == (), "told once"
+
+
+def test_a_visit_to_come_takes_nothing_back() -> None:
+    for status in ("planned", "in-progress"):
+        events = Sender().told(*stay(status=status, **{"class": {"code": "AMB"}}))
+        assert not any(isinstance(e, VisitCancelled) for e in events)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        (None, None, None),
+        ("08:00", "09:00", "10:00"),
+        ("08:00", "08:00", "08:00"),  # as it was read before
+        ("08:00", None, None),
+        (None, None, "08:00"),
+        (None, "08:00", "08:00"),
+    ],
+)
+def test_each_form_of_a_visit_is_recorded_after_the_one_before(
+    stated: tuple[str | None, ...],
+) -> None:
+    sender, of = Sender(), {"class": {"code": "AMB"}}
+    sender.told(patient(), practitioner(), organization())
+    times = []
+    for status, at in zip(("finished", "entered-in-error", "finished"), stated, strict=True):
+        sender.now += timedelta(minutes=1)
+        meta = {"meta": {"lastUpdated": f"2026-11-25T{at}:00+08:00"}} if at else {}
+        (event,) = sender.put(encounter(status=status, **meta, **of)).events
+        assert isinstance(event, VisitCompleted | VisitCancelled)
+        at_last = event.recorded_at if isinstance(event, VisitCompleted) else event.cancelled_at
+        assert at_last is not None
+        times.append(at_last)
+    assert times[0] < times[1] < times[2]
+
+
+def test_a_death_that_was_told_stands_which_is_noted() -> None:
     sender = Sender()
-    sender.told(*stay(**{"class": {"code": "AMB"}}))
-    wrong = encounter(status="entered-in-error", **{"class": {"code": "AMB"}})
-    assert codes(sender.put(wrong)) == {"visit_stands"}
     sender.put(patient(deceasedBoolean=True))
     assert codes(sender.put(patient(deceasedBoolean=False))) == {"death_stands"}
 

@@ -10,7 +10,7 @@ import pytest
 from fhir.resources.R4B import get_fhir_model_class
 
 from libs.common.decision import Input
-from libs.common.events import EVENT_TYPES, Event, ReportStatus
+from libs.common.events import EVENT_TYPES, Event, ReportStatus, VisitClass
 from services.interop.domain.delivery import Agenda, Delivery, cloud_event
 from services.interop.domain.partners import READABLE
 from services.interop.domain.subscription import Format, Status, Subscription, Terms
@@ -109,6 +109,19 @@ def test_a_pharmacy_that_hears_fhir_learns_that_it_was_chosen_and_what_is_void()
         "suspended": (own, "stopped", None),
         "lapsed": (own, "stopped", None),
     }
+
+
+def test_a_visit_that_was_taken_back_is_an_error_and_of_a_stay_others_tell_how_it_stands() -> None:
+    wrong = example("hospital.visit.cancelled.v1/wrong-patient")
+    said = resource_of(wrong)
+    assert said is not None
+    assert (said["status"], said["class"]["code"]) == ("entered-in-error", "AMB")
+    seen = resource_of(example("hospital.visit.completed.v1/outpatient"))
+    assert seen is not None and seen["id"] == said["id"]
+    unknown = resource_of(wrong.model_copy(update={"visit_class": None}))
+    assert unknown is not None and parsed(unknown).class_fhir.code == "unknown"
+    stay = wrong.model_copy(update={"visit_class": VisitClass.INPATIENT})
+    assert resource_of(stay) is None
 
 
 def test_before_it_takes_effect_a_renewal_on_hold_is_a_task() -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from libs.common.events import (
+    AdmissionCancelled,
     Attending,
     Department,
     Diagnosis,
@@ -20,6 +21,7 @@ from libs.common.events import (
     PatientMerged,
     PatientRegistered,
     PatientUpdated,
+    VisitCancelled,
     VisitClass,
     VisitCompleted,
 )
@@ -128,7 +130,7 @@ def test_only_who_was_in_is_discharged_and_everybody_was_seen(
 
 
 def test_a_visit_says_how_where_by_whom_and_when_the_patient_was_seen() -> None:
-    (seen,) = mapped("ADT^A03", pid(f5="", f7=""), pv1(f2="O", f7="d-1^样例", f36="")).events
+    (seen,) = mapped("ADT^A03", EVN, pid(f5="", f7=""), pv1(f2="O", f7="d-1^样例", f36="")).events
     assert seen == VisitCompleted(
         visit_id="V1",
         patient_id="100",
@@ -136,6 +138,7 @@ def test_a_visit_says_how_where_by_whom_and_when_the_patient_was_seen() -> None:
         department=Department(code="NEURO"),
         practitioner_id="d-1",
         occurred_at=datetime(2026, 11, 20, 1, 30, tzinfo=UTC),
+        recorded_at=datetime(2026, 11, 20, 1, 40, tzinfo=UTC),
     )
 
 
@@ -156,12 +159,63 @@ def test_who_died_in_the_emergency_room_is_told_as_dead(dead: dict[str, str]) ->
     assert [type(e) for e in found.events] == [PatientDeceased, VisitCompleted]
 
 
-def test_a_cancelled_end_of_a_visit_takes_no_visit_back_and_says_so() -> None:
-    found = mapped("ADT^A13", EVN, pid(), pv1(f2="O", f45=""))
-    (event,) = found.events
-    assert isinstance(event, DischargeCancelled)
-    assert (event.encounter_id, codes(found)) == ("V1", {"visit_stands"})
-    assert codes(mapped("ADT^A13", EVN, pid(), pv1(f2="Q", f45=""))) == set(), "never refused"
+#: Recorded at 9:40; what it takes back had happened at 9:00.
+WRONG = segment("EVN", f2="20261120094000", f6="20261120090000")
+ADMISSION: list[type[Event]] = [AdmissionCancelled, VisitCancelled]
+DISCHARGE: list[type[Event]] = [DischargeCancelled, VisitCancelled]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "code", "types", "visit_class"),
+    [
+        ("A11", "I", ADMISSION, VisitClass.INPATIENT),
+        ("A11", "O", [VisitCancelled], VisitClass.AMBULATORY),
+        ("A11", "E", [VisitCancelled], VisitClass.EMERGENCY),
+        ("A11", "P", [], None),  # neither a stay nor a visit
+        ("A11", "Q", ADMISSION, VisitClass.INPATIENT),
+        ("A11", "", ADMISSION, VisitClass.INPATIENT),
+        ("A13", "I", DISCHARGE, VisitClass.INPATIENT),
+        ("A13", "O", DISCHARGE, VisitClass.AMBULATORY),
+        ("A13", "P", DISCHARGE, None),
+        ("A13", "Q", DISCHARGE, VisitClass.INPATIENT),
+    ],
+)
+def test_what_never_was_or_has_not_ended_takes_the_visit_back_and_is_never_refused(
+    trigger: str, code: str, types: list[type[Event]], visit_class: VisitClass | None
+) -> None:
+    found = mapped(f"ADT^{trigger}", WRONG, pid(), pv1(f2=code, f45=""))
+    assert [type(e) for e in found.events] == types
+    assert codes(found) == (set() if types else {"not_used"})
+    if types:
+        assert found.events[-1] == VisitCancelled(
+            visit_id="V1",
+            patient_id="100",
+            visit_class=visit_class,
+            cancelled_at=datetime(2026, 11, 20, 1, 40, tzinfo=UTC),
+        )
+
+
+def test_an_admission_that_never_was_is_taken_back_when_that_is_recorded() -> None:
+    taken_back, _ = mapped("ADT^A11", WRONG, pid(), pv1()).events
+    assert isinstance(taken_back, AdmissionCancelled)
+    assert taken_back.cancelled_at == datetime(2026, 11, 20, 1, 40, tzinfo=UTC)
+
+
+def test_a_visit_that_has_no_number_is_taken_back_by_none() -> None:
+    found = mapped("ADT^A11", EVN, pid(), pv1(f2="O", f19=""))
+    assert (found.events, codes(found)) == ((), {"not_used"})
+    seen = mapped("ADT^A03", EVN, pid(), pv1(f2="O", f19="", f44="20261120080000"))
+    back = mapped("ADT^A11", EVN, pid(), pv1(f2="O", f19="", f44="20261120080000"))
+    ids = {e.visit_id for f in (seen, back) for e in f.events if hasattr(e, "visit_id")}
+    assert len(ids) == 1 and codes(back) == {"encounter_id_derived"}
+
+
+def test_what_a_profile_takes_an_unknown_class_for_is_taken_back_as_that() -> None:
+    by = profile(
+        tables={"visit_class": {"unknown": "pass"}}, defaults={"visit_class": "ambulatory"}
+    )
+    (event,) = mapped("ADT^A11", EVN, pid(), pv1(f2="Q"), by=by).events
+    assert isinstance(event, VisitCancelled) and event.visit_class is VisitClass.AMBULATORY
 
 
 def test_who_has_died_did_not_go_home() -> None:
@@ -224,7 +278,7 @@ def test_a_time_ahead_is_not_believed() -> None:
 
 def test_a_cancelled_discharge_names_the_stay_whose_last_discharge_is_meant() -> None:
     found = mapped("ADT^A13", EVN, pid(), pv1(f45=""))
-    (event,) = found.events
+    event = found.events[0]
     assert isinstance(event, DischargeCancelled)
     assert (event.encounter_id, event.discharge_event_id) == ("V1", "unknown")
     assert event.cancelled_at == datetime(2026, 11, 20, 1, 40, tzinfo=UTC)

@@ -13,6 +13,7 @@ from libs.common.events import (
     ExamRescheduled,
     ExamScheduled,
     ReportKind,
+    VisitCancelled,
     VisitClass,
     VisitCompleted,
 )
@@ -167,6 +168,33 @@ def test_a_complete_visit_was_seen_and_one_to_come_is_none_of_ours() -> None:
         ((pv1(f19=""),), "Complete"),
     ):
         found = read(*segments, trigger="S14", by=by, of=sch(f8="MZ", f25=status))
+        assert types(found) == [] and codes(found) == {"not_used"}
+
+
+@pytest.mark.parametrize(
+    ("trigger", "status", "reason"),
+    [
+        ("S14", "Noshow", "no_show"),
+        ("S15", "", None),
+        ("S15", "Complete", None),
+        ("S17", "", "entered_in_error"),
+        ("S26", "", "no_show"),
+    ],
+)
+def test_an_appointment_for_a_visit_that_is_off_takes_the_visit_back(
+    trigger: str, status: str, reason: str | None
+) -> None:
+    by, of = profile(tables=CATALOGUE), sch(f8="MZ", f25=status)
+    (told,) = read(pv1(f2="O"), trigger=trigger, by=by, of=of).events
+    assert told == VisitCancelled(
+        visit_id="V1",
+        patient_id="100",
+        visit_class=VisitClass.AMBULATORY,
+        cancelled_at=SENT,
+        reason=reason,
+    )
+    for segments in ((), (pv1(f2="O", f19=""),)):
+        found = read(*segments, trigger=trigger, by=by, of=of)
         assert types(found) == [] and codes(found) == {"not_used"}
 
 

@@ -28,6 +28,7 @@ from libs.common.events import (
     PrescriptionStopped,
     Quantity,
     Relationship,
+    VisitCancelled,
     VisitClass,
     VisitCompleted,
 )
@@ -125,6 +126,10 @@ def visit(at: datetime, id: str = "v1", **more: Any) -> VisitCompleted:
         **more,
     }
     return VisitCompleted.model_validate(fields)
+
+
+def unvisited(at: datetime, id: str = "v1", patient: str = "p1", **more: Any) -> VisitCancelled:
+    return VisitCancelled(visit_id=id, patient_id=patient, cancelled_at=at, **more)
 
 
 def stopped(at: datetime, id: str = "rx1", patient: str = "p1") -> PrescriptionStopped:

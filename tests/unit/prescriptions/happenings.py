@@ -23,6 +23,7 @@ from libs.common.events import (
     PrescriptionStopped,
     StaffRole,
     VerificationStatus,
+    VisitCancelled,
     VisitClass,
     VisitCompleted,
 )
@@ -32,6 +33,7 @@ from tests.unit.prescriptions.given import (
     deceased,
     prescription,
     stopped,
+    unvisited,
     visit,
 )
 
@@ -39,6 +41,12 @@ RECORDS = ("p1", "p2")
 #: What is prescribed from the beginning, all of one ingredient.
 PRESCRIBED = {"rx1": "p1", "rx2": "p1", "rx3": "p2"}
 
+#: What looks like a visit and resets nothing.
+NO_VISITS: list[dict[str, Any]] = [
+    {"department": "dermatology"},
+    {"visit_class": VisitClass.VIRTUAL},
+]
+AFTER_ALL = [{}, {}, {}, *NO_VISITS]
 DOSAGES = ("two tablets in the morning", "one tablet in the morning")
 _RECODED = Medication(code="C08CA01", name="Amlodipine", ingredient_code="C08CA01")
 
@@ -79,6 +87,8 @@ class Happenings:
     untold: list[tuple[Event, datetime]] = field(default_factory=list)
     #: Every prescription that there is, told or not, with whose it is.
     prescriptions: dict[str, str] = field(default_factory=lambda: dict(PRESCRIBED))
+    #: Every visit that was told, or will be.
+    visits: list[VisitCompleted] = field(default_factory=list)
 
     def prescribed(self, n: int) -> tuple[str, str]:
         """One of those that were told, and whose it is."""
@@ -103,7 +113,19 @@ class Happenings:
     # -- each of them, now ----------------------------------------------------------------
 
     def visit(self, patient: str, pick: int) -> Iterator[Event]:
-        yield visit(self.case.now, self._id("v"), patient_id=patient)
+        self.visits.append(visit(self.case.now, self._id("v"), patient_id=patient))
+        yield self.visits[-1]
+
+    def no_visit(self, patient: str, pick: int) -> Iterator[VisitCancelled]:
+        """One of the last visits was told by mistake, perhaps of the wrong patient."""
+        for known in self.visits[-1 - pick % 3 :][:1]:
+            yield unvisited(self.case.now, known.visit_id, known.patient_id)
+
+    def visit_again(self, patient: str, pick: int) -> Iterator[Event]:
+        """One of the last is told anew: that it was after all, elsewhere, or by telephone."""
+        for known in self.visits[-1 - pick % 3 :][:1]:
+            id, other = known.visit_id, {"recorded_at": self.case.now, **AFTER_ALL[pick % 5]}
+            yield visit(known.occurred_at, id, patient_id=known.patient_id, **other)
 
     def visit_elsewhere(self, patient: str, pick: int) -> Iterator[Event]:
         yield visit(self.case.now, self._id("v"), patient_id=patient, department="dermatology")
@@ -211,8 +233,8 @@ H = Happenings
 KINDS: dict[str, Callable[[Happenings, str, int], Iterator[Event]]] = {
     f.__name__: f
     for f in (
-        H.visit, H.visit_elsewhere, H.call, H.comes_back, H.prescribe, H.practitioner,
-        H.dispensing, H.recoded, H.corrected,
+        H.visit, H.no_visit, H.visit_again, H.visit_elsewhere, H.call, H.comes_back,
+        H.prescribe, H.practitioner, H.dispensing, H.recoded, H.corrected,
         H.admission, H.no_admission, H.condition, H.allergy, H.stop, H.death, H.leaving,
     )
 }  # fmt: skip

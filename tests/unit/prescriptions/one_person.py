@@ -19,6 +19,7 @@ from libs.common.events import (
     PractitionerLeft,
     PractitionerUpdated,
     PrescriptionIssued,
+    VisitCancelled,
     VisitCompleted,
 )
 from services.prescriptions.domain.documents import (
@@ -57,6 +58,7 @@ class OnePerson(RuleBasedStateMachine):
         self.merged = False
         self.asked: list[str] = []
         self.sent: list[Input] = []
+        self.decided: set[str] = set()
         #: What was told that may stand in the way of a renewal, by whose it is.
         self.adverse: dict[str, set[type[Event]]] = defaultdict(set)
         #: Two records had each an open request when they were merged: both stay.
@@ -70,21 +72,31 @@ class OnePerson(RuleBasedStateMachine):
     # -- sending --------------------------------------------------------------------------
 
     def send(self, *inputs: Input) -> list[Answer]:
-        """Send in one transaction, and look at what was published."""
+        """Send in one transaction, and look at what was published, in its order."""
         signed = self.case.signed(*inputs)
         self.sent += signed
-        for input in signed:
-            self.told(input.data)
         answers = self.case.batch(signed)
-        self.seen.hear(self.case.take())
+        published = self.case.take()
+        for input, answer in zip(signed, answers, strict=True):
+            self.told(input)
+            said = 0 if input.id in self.decided else len(answer.events)
+            self.seen.hear(published[:said])
+            published = published[said:]
+            self.decided.add(input.id)
+        assert not published
         return answers
 
-    def told(self, fact: Any) -> None:
+    def told(self, input: Input) -> None:
         """What the onlooker knows from the hospital, however late."""
+        fact = input.data
         if isinstance(fact, PatientMerged):
             self.seen.merged(fact.patient_id, fact.survivor_id)
-        if isinstance(fact, VisitCompleted) and happenings.counts(fact):
-            self.seen.visited(fact.patient_id, fact.occurred_at)
+        if isinstance(fact, VisitCompleted):
+            at = fact.occurred_at if happenings.counts(fact) else None
+            told_at = fact.recorded_at or input.time
+            self.seen.visited(fact.patient_id, fact.visit_id, told_at, at)
+        if isinstance(fact, VisitCancelled):
+            self.seen.visited(fact.patient_id, fact.visit_id, fact.cancelled_at, None)
         if isinstance(fact, PractitionerLeft):
             _latest(self.seen.left, fact.practitioner_id, fact.left_at)
         if isinstance(fact, PractitionerUpdated):

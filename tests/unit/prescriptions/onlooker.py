@@ -7,8 +7,8 @@ and visits by the time when they happened.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -78,7 +78,13 @@ class Onlooker:
 
     #: With whom each renewal lies, by what was published.
     at: dict[str, str] = field(default_factory=dict)
-    visits: list[tuple[str, datetime]] = field(default_factory=list)
+    #: What was told of each visit: of whom, when it was recorded so, and when it took place;
+    #: None: it did not, or does not count.
+    visits: dict[str, list[tuple[str, datetime, datetime | None]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    #: Those that stood at some time, of whom and when.
+    stood: set[tuple[str, datetime]] = field(default_factory=set)
     effective: list[tuple[str, datetime]] = field(default_factory=list)
     #: Whether a doctor has said how many more may follow, or has replaced the dosing.
     narrowed: bool = False
@@ -104,8 +110,18 @@ class Onlooker:
         """All records of one person."""
         return next((s for s in self._same if patient in s), {patient})
 
-    def visited(self, patient: str, at: datetime) -> None:
-        self.visits.append((patient, at))
+    def visited(self, patient: str, id: str, told_at: datetime, at: datetime | None) -> None:
+        self.visits[id].append((patient, told_at, at))
+        self.stood |= {(patient, at) for at in self.standing(patient)}
+
+    def standing(self, patient: str) -> Iterator[datetime]:
+        """The visits of which what was recorded last is that they took place."""
+        ids = self.together(patient)
+        for told in self.visits.values():
+            theirs = ((told_at, at is None, at) for p, told_at, at in told if p in ids)
+            *_, at = max(theirs, key=lambda t: t[:2], default=(None,))
+            if at is not None:
+                yield at
 
     def has_left(self, doctor: str) -> bool:
         left, works = self.left.get(doctor), self.works.get(doctor)
@@ -164,17 +180,17 @@ class Onlooker:
     # -- counted --------------------------------------------------------------------------
 
     def used(self, patient: str) -> int:
-        """Renewals since the last visit in person that was told."""
+        """Renewals since the last visit in person that was told and not taken back."""
         ids = self.together(patient)
-        last = max((at for p, at in self.visits if p in ids), default=None)
+        last = max(self.standing(patient), default=None)
         return sum(p in ids and (last is None or at >= last) for p, at in self.effective)
 
     def most_between_visits(self, patient: str) -> int:
         """Of whom no record was merged: the most renewals between two visits, or before or
-        after all of them."""
+        after all of them. One that was taken back parts those that it let pass."""
         assert self.together(patient) == {patient}
         times = sorted(at for p, at in self.effective if p == patient)
-        visits = sorted(at for p, at in self.visits if p == patient)
+        visits = sorted(at for p, at in self.stood if p == patient)
         if not times:
             return 0
         edges = [min(times[0], *visits), *visits, None] if visits else [times[0], None]

@@ -19,7 +19,7 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from libs.common.decision import Actor, Decision, Input
 from libs.common.devstack.day.records import WELL
-from libs.common.events import Event, VisitClass
+from libs.common.events import Event
 from services.prescriptions.domain.assigning import Claim, HandOver, Release
 from services.prescriptions.domain.doctor import SignedDecision
 from services.prescriptions.domain.documents import Refill
@@ -81,10 +81,6 @@ REVIEWS: list[dict[str, Any]] = [
 ]
 DECISIONS = st.sampled_from([*APPROVES, APPROVES[1], APPROVES[1], *ENDS])
 REVIEWED = st.sampled_from([*REVIEWS, REVIEWS[0], REVIEWS[0]])
-NO_VISITS: list[dict[str, Any]] = [
-    {"department": "dermatology"},
-    {"visit_class": VisitClass.VIRTUAL},
-]
 #: Where a pharmacy has had something to dispense.
 DISPENSABLE = (EFFECTIVE, VOID, FULFILLED)
 ASSIGNS = {CLAIM: Claim(), RELEASE: Release(), HAND_OVER: HandOver(to="dr2", reason="end_of_duty")}
@@ -263,13 +259,34 @@ class Renewals(OnePerson):
 
     @precondition(lambda self: self.seen.effective)
     @rule(patient=st.sampled_from(RECORDS), renewals=st.integers(0, 3),
-          other=st.sampled_from([{}, {}, *NO_VISITS]))  # fmt: skip
+          other=st.sampled_from([{}, {}, *happenings.NO_VISITS]))  # fmt: skip
     def visited(self, patient: str, renewals: int, other: dict[str, Any]) -> None:
         """A visit is told that was before the last renewals, at the moment of one, or just now;
         or what looks like one and does not count."""
         times = [at for _, at in self.seen.effective[-renewals:]] if renewals else [self.case.now]
-        id = f"late-{len(self.sent)}"
-        self.send(self.case.event_input(visit(times[0], id, patient_id=patient, **other)))
+        told = visit(times[0], f"late-{len(self.sent)}", patient_id=patient, **other)
+        self.happenings.visits.append(told)
+        self.send(self.case.event_input(told))
+
+    @precondition(lambda self: self.seen.effective)
+    @rule(n=st.integers(0, 5), told=st.sampled_from(["first", "last", "renewed", "after all"]))
+    def visited_by_mistake(self, n: int, told: str) -> None:
+        """A visit is taken back that was told first or last, or that was renewed on; or it took
+        place after all. Then it is renewed: without this rule that is rare."""
+        patient = self.happenings.prescribed(n)[1]
+        self.time_passes(1)
+        self.happenings.happen("visit", patient, 0)
+        self.happenings.happen("no_visit", patient, 0)
+        back, wrong = self.happenings.tell(-1), self.happenings.tell(-1)
+        self.send(*(back if told == "last" else wrong))
+        if told == "renewed":
+            self.renew(n, 0, PHARMACIST)
+        self.send(*(wrong if told == "last" else back))
+        if told == "after all":
+            self.time_passes(1)
+            self.happenings.happen("visit_again", patient, 0)
+            self.send(*self.happenings.tell(-1))
+        self.renew(n, 0, PHARMACIST)
 
     @rule(kind=st.sampled_from(sorted(happenings.KINDS)), patient=st.sampled_from(RECORDS),
           pick=st.integers(0, 5), late=st.booleans())  # fmt: skip

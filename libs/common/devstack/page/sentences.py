@@ -69,6 +69,7 @@ SENTENCES: Mapping[str, Sentence] = {
     "hospital.visit.completed.v1": Sentence(
         "在{department}就诊（{visit_class}）", "Seen at {department} ({visit_class})"
     ),
+    "hospital.visit.cancelled.v1": Sentence("就诊记录被撤销", "Visit taken back"),
     "hospital.practitioner.registered.v1": Sentence(
         "{person} 入职（{roles}）", "{person} joined the staff ({roles})", True
     ),

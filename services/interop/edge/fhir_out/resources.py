@@ -176,11 +176,12 @@ def _unlinked(event: e.GuardianUnlinked) -> Resource:
 # -- stays and visits -------------------------------------------------------------------
 
 
-def _encounter(id: str, patient_id: str, status: str, class_code: str) -> Resource:
+def _encounter(id: str, patient_id: str, status: str, class_code: str | None) -> Resource:
+    known = {"system": f"{_V3}ActCode", "code": class_code}
     return {
         **_identified("Encounter", id),
         "status": status,
-        "class": {"system": f"{_V3}ActCode", "code": class_code},
+        "class": known if class_code else _ABSENT["coding"][0],
         "subject": _to("Patient", patient_id),
     }
 
@@ -232,6 +233,14 @@ def _visited(event: e.VisitCompleted) -> Resource:
         "period": {"end": _at(event.occurred_at)},
         "serviceProvider": _department(event.department),
     }
+
+
+def _not_visited(event: e.VisitCancelled) -> Resource | None:
+    """Of a stay, what is told of its admission and discharge says how it stands."""
+    if event.visit_class is VisitClass.INPATIENT:
+        return None
+    class_code = _CLASSES[event.visit_class] if event.visit_class else None
+    return _encounter(event.visit_id, event.patient_id, "entered-in-error", class_code)
 
 
 # -- reports ----------------------------------------------------------------------------
@@ -491,10 +500,11 @@ def _notification(status: str) -> Callable[[Any], Resource]:
 def resource_of(event: e.Event) -> Resource | None:
     """The resource that ``event`` tells of, if there is one."""
     made = TABLE.get(type(event))
-    return None if made is None else _without_nothing(made(event))
+    found = made(event) if made is not None else None
+    return found and _without_nothing(found)
 
 
-TABLE: Final[Mapping[type[e.Event], Callable[[Any], Resource]]] = {
+TABLE: Final[Mapping[type[e.Event], Callable[[Any], Resource | None]]] = {
     e.PatientRegistered: _patient,
     e.PatientUpdated: _patient,
     e.PatientDeceased: _deceased,
@@ -504,6 +514,7 @@ TABLE: Final[Mapping[type[e.Event], Callable[[Any], Resource]]] = {
     e.EncounterDischarged: _discharged,
     e.DischargeCancelled: _stays,
     e.VisitCompleted: _visited,
+    e.VisitCancelled: _not_visited,
     e.ReportReady: _report,
     e.ReportCorrected: _report,
     e.ReportWithdrawn: _report_gone,

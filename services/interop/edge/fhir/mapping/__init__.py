@@ -10,8 +10,10 @@ from typing import Final
 from pydantic import ValidationError
 
 from libs.common.events import (
+    AdmissionCancelled,
     AllergyRecorded,
     ConditionRecorded,
+    DischargeCancelled,
     EncounterDischarged,
     Event,
     ExamRescheduled,
@@ -23,6 +25,8 @@ from libs.common.events import (
     PractitionerUpdated,
     ReportCorrected,
     ReportReady,
+    VisitCancelled,
+    VisitCompleted,
 )
 from services.interop.edge.fhir.mapping import (
     clinical,
@@ -64,9 +68,13 @@ MAPPED: Final[Mapping[str, Callable[[Reading, Resource], Iterator[Event]]]] = {
 }
 
 #: What a digest leaves out: a discharge is no other one because its patient has a new telephone,
-#: a condition none because it was recorded again.
+#: a condition none because it was recorded again, and what is taken back is so once.
 _LEFT_OUT: Final[Mapping[type[Event], set[str]]] = {
     EncounterDischarged: {"patient", "guardians"},
+    DischargeCancelled: {"cancelled_at"},
+    AdmissionCancelled: {"cancelled_at"},
+    VisitCompleted: {"recorded_at"},
+    VisitCancelled: {"cancelled_at"},
     ConditionRecorded: {"recorded_at"},
     AllergyRecorded: {"recorded_at"},
 }

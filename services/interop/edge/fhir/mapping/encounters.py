@@ -24,6 +24,7 @@ from libs.common.events import (
     Guardian,
     PatientSnapshot,
     Procedure,
+    VisitCancelled,
     VisitClass,
     VisitCompleted,
 )
@@ -54,22 +55,21 @@ def encounter(reading: Reading, resource: Resource) -> Iterator[Event]:
     if kind is None or model.status in ("planned", "unknown"):
         reading.note("not_used", resource.at("status"), f"{model.status}: no event")
         return
-    if kind is not VisitClass.INPATIENT:
-        if model.status == "finished":
-            yield _completed(reading, resource, kind, id, patient_id)
-        elif _was_finished(resource):
-            text = "a visit that was told can't be taken back: it stands"
-            reading.note("visit_stands", resource.at("status"), text)
-        return
     at = _taken_back_at(reading, resource)
     reopened = model.status in _WITHIN and _was_finished(resource)
     if model.status in _TAKEN_BACK or reopened:
-        yield DischargeCancelled(
-            encounter_id=id,
-            patient_id=patient_id,
-            discharge_event_id=UNKNOWN_DISCHARGE,
-            cancelled_at=at,
-        )
+        if kind is VisitClass.INPATIENT:
+            yield DischargeCancelled(
+                encounter_id=id,
+                patient_id=patient_id,
+                discharge_event_id=UNKNOWN_DISCHARGE,
+                cancelled_at=at,
+            )
+        yield VisitCancelled(visit_id=id, patient_id=patient_id, visit_class=kind, cancelled_at=at)
+    if kind is not VisitClass.INPATIENT:
+        if model.status == "finished":
+            yield _completed(reading, resource, kind, id, patient_id)
+        return
     if model.status in _TAKEN_BACK:
         yield AdmissionCancelled(encounter_id=id, patient_id=patient_id, cancelled_at=at)
     elif model.status in _WITHIN:
@@ -94,10 +94,16 @@ def _was_finished(resource: Resource) -> bool:
     return earlier is not None and earlier.raw.get("status") == "finished"
 
 
+def _recorded(reading: Reading, resource: Resource) -> datetime:
+    """Of what comes after another form not before it came: clients send ``lastUpdated`` as they
+    read it there."""
+    at = reading.recorded(resource)
+    return at if resource.before is None else max(at, reading.now)
+
+
 def _taken_back_at(reading: Reading, resource: Resource) -> datetime:
-    """Not before the discharge that it takes back: clients send ``lastUpdated`` as they read
-    it before."""
-    earlier, at = resource.earlier(), reading.recorded(resource)
+    """Not before the discharge that it takes back."""
+    earlier, at = resource.earlier(), _recorded(reading, resource)
     end = earlier.model.period.end if earlier is not None and earlier.model.period else None
     return max(at, min(reading.time(end) or at, reading.now))
 
@@ -134,6 +140,7 @@ def _completed(
         department=department,
         practitioner_id=found.practitioner_id if found else None,
         occurred_at=at,
+        recorded_at=_recorded(reading, resource),
     )
 
 

@@ -28,15 +28,17 @@ from services.interop.domain.stay import UNKNOWN_DISCHARGE
 from services.interop.edge.hl7.mapping import clinical, people
 from services.interop.edge.hl7.mapping.discharge import ended
 from services.interop.edge.hl7.mapping.reading import Mapped, Reading, as_id
-from services.interop.edge.hl7.mapping.visit import attending, class_of, encounter_id, visit_number
-from services.interop.edge.hl7.message import Segment, Value
+from services.interop.edge.hl7.mapping.visit import (
+    attending,
+    class_of,
+    class_of_wrong,
+    encounter_id,
+    names_a_visit,
+    recorded,
+    taken_back,
+)
+from services.interop.edge.hl7.message import Value
 from services.interop.edge.hl7.refused import ErrorCode
-
-
-def _recorded(reading: Reading) -> datetime:
-    """Since when the record is so: entered (EVN-2), else when it happened, else when sent."""
-    evn = reading.message.first("EVN")
-    return reading.moment(((evn, 2), (evn, 6), (reading.message.header, 7)))
 
 
 def _happened(reading: Reading) -> datetime:
@@ -47,7 +49,7 @@ def _happened(reading: Reading) -> datetime:
 def _record(reading: Reading, kind: type[PatientRegistered] | type[PatientUpdated]) -> Mapped:
     pid = reading.message.need("PID")
     patient = people.person(reading, pid)
-    at = _recorded(reading)
+    at = recorded(reading)
     record = kind(
         patient_id=patient.patient_id,
         name=patient.name,
@@ -98,7 +100,7 @@ def admitted(reading: Reading) -> Mapped:
     """Whatever is missing of the stay, the patient's record is taken."""
     record = updated(reading)
     pv1 = reading.message.first("PV1")
-    if pv1 is None or not _names_a_stay(reading, pv1):
+    if pv1 is None or not names_a_visit(reading, pv1):
         segment = pv1 or reading.message.header
         reading.note("not_used", segment, 19 if pv1 else 9, "names no stay: nobody is admitted")
         return record
@@ -116,49 +118,41 @@ def admitted(reading: Reading) -> Mapped:
     return replace(record, events=(*record.events, event))
 
 
-def _names_a_stay(reading: Reading, pv1: Segment) -> bool:
-    return visit_number(reading) is not None or pv1.text(44) is not None
-
-
 def admission_cancelled(reading: Reading) -> Mapped:
-    patient_id = reading.patient_id(reading.message.need("PID"))
-    if not _is_inpatient(reading, reading.message.need("PV1")):
-        reading.note("not_used", reading.message.need("PV1"), 2, "no inpatient: no admission")
+    """Of a stay, or of a visit (HL7: cancel admit or visit), which never was."""
+    patient_id, pv1 = reading.patient_id(reading.message.need("PID")), reading.message.need("PV1")
+    meant = class_of_wrong(reading, pv1)
+    stay = meant is VisitClass.INPATIENT
+    if meant is None or not (stay or names_a_visit(reading, pv1)):
+        reading.note("not_used", pv1, 19 if meant else 2, "neither a stay nor a visit")
         return Mapped((), patient_id)
-    event = AdmissionCancelled(
-        encounter_id=encounter_id(reading, patient_id),
-        patient_id=patient_id,
-        cancelled_at=_happened(reading),
+    visit = taken_back(reading, patient_id)
+    if not stay:
+        return Mapped((visit,), patient_id)
+    admission = AdmissionCancelled(
+        encounter_id=visit.visit_id, patient_id=patient_id, cancelled_at=visit.cancelled_at
     )
-    return Mapped((event,), patient_id)
-
-
-def _is_inpatient(reading: Reading, pv1: Segment) -> bool:
-    """For what takes something back: of a class that is missing or unknown, too."""
-    codes = reading.profile.tables.visit_class.codes
-    return codes.get(pv1.text(2) or "", VisitClass.INPATIENT) is VisitClass.INPATIENT
+    return Mapped((admission, visit), patient_id)
 
 
 def discharge_cancelled(reading: Reading) -> Mapped:
     """The discharge is the stay's last one; which that was, the caller knows. Of an outpatient
-    there is none; that a patient was seen is never taken back."""
+    there is none, but their visit has not ended either."""
     patient_id = reading.patient_id(reading.message.need("PID"))
-    stay, pv1 = encounter_id(reading, patient_id), reading.message.need("PV1")
-    if not _is_inpatient(reading, pv1):
-        reading.note("visit_stands", pv1, 2, "no stay: a visit told as completed stays so")
-    event = DischargeCancelled(
-        encounter_id=stay,
+    visit = taken_back(reading, patient_id)
+    discharge = DischargeCancelled(
+        encounter_id=visit.visit_id,
         patient_id=patient_id,
         discharge_event_id=UNKNOWN_DISCHARGE,
         cancelled_at=_happened(reading),
     )
-    return Mapped((event,), patient_id)
+    return Mapped((discharge, visit), patient_id)
 
 
 def allergies(reading: Reading) -> Mapped:
     """A60: nothing but the patient's allergies (IAM)."""
     patient_id = reading.patient_id(reading.message.need("PID"))
-    return Mapped(tuple(clinical.recorded(reading, patient_id, _recorded(reading))), patient_id)
+    return Mapped(tuple(clinical.recorded(reading, patient_id, recorded(reading))), patient_id)
 
 
 def merged(reading: Reading) -> Mapped:

@@ -1,5 +1,5 @@
 """What do appointments (SIU^S12 to S17, S26) tell? Of an examination its time and place, or that
-it is off; of a visit, that the patient was seen, once the appointment says so.
+it is off; of a visit, that the patient was seen, once the appointment says so, or was not.
 
 An appointment that names an order (SCH-26, SCH-27) is about that order's examination, under the
 id that the order gave it; any other has the appointment's own number.
@@ -33,7 +33,14 @@ from services.interop.edge.hl7.mapping.reading import (
     numbered,
 )
 from services.interop.edge.hl7.mapping.supply import DAYS
-from services.interop.edge.hl7.mapping.visit import class_of, completed, visit_number
+from services.interop.edge.hl7.mapping.visit import (
+    class_of,
+    class_of_wrong,
+    completed,
+    names_a_visit,
+    taken_back,
+    visit_number,
+)
 from services.interop.edge.hl7.message import Segment
 from services.interop.edge.profile import Appointment, FillerStatus
 
@@ -127,12 +134,16 @@ def _visit(
     reading: Reading, sch: Segment, patient_id: str, status: FillerStatus, at: datetime
 ) -> Iterator[Event]:
     pv1 = reading.message.first("PV1")
-    if status is not FillerStatus.COMPLETE or pv1 is None:
+    if pv1 is None or status not in (FillerStatus.COMPLETE, *_CANCELS):
         reading.note("not_used", sch, 25, "a visit counts when it is complete, and has a PV1")
         return
-    visit_class = class_of(reading, pv1)
-    if visit_class is None or (visit_number(reading) is None and pv1.text(44) is None):
+    cancels = status in _CANCELS
+    visit_class = (class_of_wrong if cancels else class_of)(reading, pv1)
+    if visit_class is None or not names_a_visit(reading, pv1):
         reading.note("not_used", pv1, 19, "names neither a visit nor its class")
+        return
+    if cancels:
+        yield taken_back(reading, patient_id, _CANCELS[status])
         return
     begin, _ = _times(reading, sch, reading.message.first("AIS"))
     seen = begin if begin is not None and begin <= reading.now + AHEAD else at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from libs.common.decision import derived_id
-from libs.common.events import Attending, VisitClass, VisitCompleted
+from libs.common.events import Attending, VisitCancelled, VisitClass, VisitCompleted
 from services.interop.edge.hl7 import types
 from services.interop.edge.hl7.mapping.reading import Reading, as_id, line
 from services.interop.edge.hl7.message import Segment
@@ -49,6 +49,17 @@ def class_of(reading: Reading, pv1: Segment) -> VisitClass | None:
     return default
 
 
+def names_a_visit(reading: Reading, pv1: Segment) -> bool:
+    return visit_number(reading) is not None or pv1.text(44) is not None
+
+
+def recorded(reading: Reading) -> datetime:
+    """Since when the record is so: entered (EVN-2), else when it happened, else when sent. In
+    what takes back, EVN-6 is the time of what it takes back (HL7 v2.5, 3.4.1.6)."""
+    evn = reading.message.first("EVN")
+    return reading.moment(((evn, 2), (evn, 6), (reading.message.header, 7)))
+
+
 def attending(pv1: Segment) -> Attending | None:
     id = pv1.text(7)
     if id is None:
@@ -70,4 +81,23 @@ def completed(
         department=reading.need_department(),
         practitioner_id=physician.practitioner_id if physician else None,
         occurred_at=at,
+        recorded_at=recorded(reading),
+    )
+
+
+def class_of_wrong(reading: Reading, pv1: Segment) -> VisitClass | None:
+    """Of what is taken back, which is refused for no class: one that is missing or unknown is
+    the default."""
+    default = reading.profile.defaults.visit_class or VisitClass.INPATIENT
+    return reading.profile.tables.visit_class.codes.get(pv1.text(2) or "", default)
+
+
+def taken_back(reading: Reading, patient_id: str, reason: str | None = None) -> VisitCancelled:
+    """That the patient was not seen, or that the visit goes on."""
+    return VisitCancelled(
+        visit_id=encounter_id(reading, patient_id),
+        patient_id=patient_id,
+        visit_class=class_of_wrong(reading, reading.message.need("PV1")),
+        cancelled_at=recorded(reading),
+        reason=reason,
     )
