@@ -35,6 +35,9 @@ MAX_AGE: Final = 600.0
 #: while we have no keys at all, the shorter time.
 COOL_DOWN: Final = 30.0
 COOL_DOWN_AT_START: Final = 1.0
+#: One request takes so many seconds at most in all: an issuer that answers byte by byte would
+#: keep whoever waits for its keys, and no key would be read again.
+READ_SECONDS: Final = 10.0
 #: A key set above this size is not one.
 MAX_BYTES: Final = 256 * 1024
 
@@ -134,7 +137,8 @@ class Keys:
 
     async def _read_once(self) -> None:
         try:
-            keys = usable_keys(await self._fetch())
+            async with asyncio.timeout(READ_SECONDS):
+                keys = usable_keys(await self._fetch())
             if not keys:
                 raise ValueError("no usable key")
         except Exception as error:

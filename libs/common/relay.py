@@ -103,6 +103,9 @@ class Relay:
         try:
             while True:
                 end_if_cancelled()
+                for task in beside:
+                    if task.done():
+                        task.result()  # a bug there must not leave us with an old measure
                 try:
                     await self.step()
                     failures = 0

@@ -7,6 +7,7 @@ is never an exception.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from libs.common.targets import ForbiddenTarget, guarded_transport
 
 #: An answer's body means nothing to us; so much is read to keep the connection usable.
 _BODY_MAX: Final = 16 * 1024
+#: ... and for so many seconds: the status has told us all, and whoever waits for more of it than
+#: a call may take would count the call as lost and send again.
+_BODY_SECONDS: Final = 1.0
 
 
 class NoAnswer(StrEnum):
@@ -85,11 +89,12 @@ class WebhookClient:
 async def _finish(response: httpx.Response) -> None:
     """Read the rest of an answer whose status is known; failing here changes nothing."""
     read = 0
-    with suppress(httpx.HTTPError):
-        async for chunk in response.aiter_raw():
-            read += len(chunk)
-            if read > _BODY_MAX:
-                break
+    with suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in response.aiter_raw():
+                read += len(chunk)
+                if read > _BODY_MAX:
+                    break
     with suppress(httpx.HTTPError):
         await response.aclose()
 

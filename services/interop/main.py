@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from functools import partial
@@ -191,7 +190,7 @@ async def serve_mllp(runtime: Runtime) -> None:
     server = MllpServer(listening.handle, limits, tls)
     await server.start(settings.mllp_host or settings.http_host, settings.mllp_port)
     try:
-        await asyncio.Event().wait()
+        await server.accepting()
     finally:
         await server.stop(STOP)
 

@@ -4,7 +4,8 @@
 are answered with 204. Words: a status (``500``); ``429:7`` (with Retry-After); ``lose``
 (takes it, then hangs up without an answer); ``hang`` (takes it and never answers);
 ``close`` (hangs up before it has read anything); ``flood`` (200 and a body without end);
-``redirect`` (307 to itself). ``answers`` holds words for all requests whose body has a text.
+``trickle`` (the same, byte by byte); ``redirect`` (307 to itself). ``answers`` holds words for
+all requests whose body has a text.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Received:
     @property
     def taken(self) -> bool:
         """Whether its receiver has it: it said so, or wanted to."""
-        return self.word.startswith("2") or self.word in ("lose", "flood")
+        return self.word.startswith("2") or self.word in ("lose", "flood", "trickle")
 
     @property
     def key(self) -> str:
@@ -128,15 +129,17 @@ class WebhookReceiver:
             headers.append(("Retry-After", retry_after))
         if word == "redirect":
             status, headers = "307", [*headers, ("Location", self.url)]
-        if word == "flood":
+        if word in ("flood", "trickle"):
             status, headers = "200", [("Transfer-Encoding", "chunked")]
         if status == "204":
             headers = []
         response = h11.Response(status_code=int(status), headers=headers)
         writer.write(http.send(response) or b"")
-        while word == "flood":
-            writer.write(http.send(h11.Data(data=b"x" * 65536)) or b"")
+        size, pause = (1, 0.05) if word == "trickle" else (65536, 0.0)
+        while word in ("flood", "trickle"):
+            writer.write(http.send(h11.Data(data=b"x" * size)) or b"")
             await writer.drain()
+            await asyncio.sleep(pause)
         writer.write(http.send(h11.EndOfMessage()) or b"")
         await writer.drain()
 

@@ -60,6 +60,12 @@ class MllpServer:
         log.info("mllp_listening", port=self.port, tls=self._tls is not None)
         self._accepting = asyncio.create_task(self._accept(self._listener), name="mllp-accept")
 
+    async def accepting(self) -> None:
+        """Wait for what never ends by itself. Raises what has ended it: a port that listens and
+        takes nobody in would look alive."""
+        if self._accepting is not None:
+            await self._accepting
+
     async def stop(self, within: float = 10.0) -> None:
         """Take no new message; answer those in flight, ``within`` seconds; close."""
         if self._accepting is not None:

@@ -186,6 +186,20 @@ async def test_a_sender_that_shuts_its_side_after_the_message_gets_its_answer() 
         assert await closed(client) == b""
 
 
+async def test_a_port_that_takes_nobody_in_any_more_says_so() -> None:
+    def broken() -> ssl.SSLContext:
+        raise ValueError("a bug of ours")
+
+    server = MllpServer(Receiver(), LIMITS, broken)
+    await server.start("127.0.0.1", 0)
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(5):
+        with pytest.raises(ValueError, match="a bug of ours"):
+            await server.accepting()
+    writer.close()
+    await server.stop()
+
+
 async def test_a_message_that_wants_no_answer_gets_none() -> None:
     async with place() as here:
         client = await here.connect()

@@ -524,6 +524,17 @@ async def test_a_body_without_end_does_no_harm(
     assert result.verdict is Verdict.SENT
 
 
+async def test_what_was_taken_is_taken_however_long_the_rest_of_the_answer_lasts(
+    receiver: WebhookReceiver,
+) -> None:
+    hooks = webhook_sender(connections=2)
+    receiver.script.extend(["trickle"] * 3)
+    for _ in range(4):  # and no connection is lost by it
+        async with asyncio.timeout(3):
+            assert (await hooks.send(outgoing(receiver.url))).verdict is Verdict.SENT
+    await hooks.close()
+
+
 async def test_an_answer_that_never_comes_is_lost(receiver: WebhookReceiver) -> None:
     hooks = webhook_sender(timeout=0.2)
     receiver.script.append("hang")

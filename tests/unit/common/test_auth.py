@@ -287,6 +287,25 @@ async def test_without_any_key_we_can_not_know_and_recover_by_ourselves() -> Non
     assert (await issuer.verifier.verify(issuer.token())).hospital == "h1"
 
 
+async def test_an_issuer_that_never_comes_to_an_end_is_left_and_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jwks, "READ_SECONDS", 0.01)
+    issuer = Issuer()
+    answers = [asyncio.Event().wait, issuer.fetch]
+
+    async def fetch() -> Any:
+        return await answers.pop(0)()
+
+    keys = jwks.Keys(fetch, issuer.clock)
+    async with asyncio.timeout(5):
+        with pytest.raises(KeysUnavailable):
+            await keys.find("k", "ES256")
+        issuer.clock.advance(jwks.COOL_DOWN_AT_START)
+        await keys.find("k", "ES256")
+    assert keys.generation == 1
+
+
 async def test_an_impatient_caller_does_not_end_the_reading_for_the_others() -> None:
     issuer = Issuer()
     gate = asyncio.Event()
