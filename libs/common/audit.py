@@ -9,7 +9,6 @@ trip. When records can't be written, patients' data can't be read.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,15 +104,17 @@ class Audit:
             # In a context of its own: it writes for many requests, and belongs to no one's trace.
             self._writer = asyncio.create_task(self._write(), context=contextvars.Context())
         try:
-            await asyncio.wait_for(written, PATIENCE)
+            # Not wait_for: below Python 3.12 it forgets a cancellation that comes in the moment of
+            # the answer (python/cpython#86296), and a stream whose reader has gone would go on.
+            async with asyncio.timeout(PATIENCE):
+                await written
         except TimeoutError:
             raise AuditUnavailable from None
 
     async def close(self) -> None:
         """Wait for the records that are under way."""
         if self._writer is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._writer
+            await asyncio.wait([self._writer])
 
     async def __aenter__(self) -> Audit:
         return self

@@ -158,6 +158,29 @@ async def test_a_reader_that_goes_leaves_its_record_and_harms_no_other() -> None
     assert {row["patient"] for row in sink.rows} == {"gone", "stays"}
 
 
+async def test_a_reader_that_goes_in_the_moment_of_the_answer_has_gone() -> None:
+    class Sink:
+        async def insert_many(self, _rows: object) -> None:
+            asyncio.get_running_loop().call_soon(reading.cancel)
+
+    to = Audit(service="s", sink=Sink(), ports=Ports(clock=SetClock(), ids=CountedIds()))
+    reading = asyncio.create_task(read(to))
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
+async def test_who_waits_no_longer_for_the_close_hears_that_it_did_not_end() -> None:
+    to, sink = trail()
+    sink.open.clear()
+    reading = asyncio.create_task(read(to))
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await to.close()
+    sink.open.set()
+    await reading
+
+
 async def test_closing_waits_for_what_is_under_way() -> None:
     to, sink = trail()
     sink.open.clear()
