@@ -280,11 +280,14 @@ class Consumer:
             hangs = lags is None or any(lags.values()) or client.rejoining
             # A batch may take long, as while the database is away; to rejoin may not.
             at_work = not self._idle.is_set() and not client.rejoining
-            if not hangs or at_work or self.stopped:
+            patience = STUCK if lags and not client.rejoining else LOST
+            if self.stopped:  # it reads one record, and pauses
+                patience += PROBE
+            if not hangs or at_work:
                 since = None
             elif since is None or self._last_record > since:
                 since = now
-            elif now - since > (STUCK if lags and not client.rejoining else LOST):
+            elif now - since > patience:
                 raise BusError("stuck: records may be waiting and none arrives")
 
     async def _lags(self, client: ConsumerClient) -> Mapping[tuple[str, int], int] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from libs.common.clock import Ports
-from libs.common.consumer import LOST, STUCK, WATCH, Consumer
+from libs.common.consumer import LOST, PROBE, STUCK, WATCH, Consumer
 from libs.common.kafka.client import BusError
 
 Lags = dict[tuple[str, int], int]
@@ -69,10 +69,14 @@ def consumer(clock: Hurried, client: Callable[[], Client] = Client) -> Consumer:
     )
 
 
-async def seconds_until_rebuilt(client: Client, *, at_most: float) -> float | None:
+async def seconds_until_rebuilt(
+    client: Client, *, at_most: float, stopped: bool = False
+) -> float | None:
     """When the watchdog barks; ``None`` if it does not within ``at_most`` seconds."""
     clock = Hurried()
-    watch = asyncio.create_task(consumer(clock)._watch(client))  # type: ignore[arg-type]
+    watched = consumer(clock)
+    watched.stopped = stopped
+    watch = asyncio.create_task(watched._watch(client))  # type: ignore[arg-type]
     while not watch.done() and clock.elapsed < at_most:  # noqa: ASYNC110 - nobody tells us
         await asyncio.sleep(0)
     if not watch.done():
@@ -104,6 +108,26 @@ async def test_a_broker_that_does_not_say_is_given_as_long_as_a_rebalance_may_ta
     found = await seconds_until_rebuilt(Client(None), at_most=1_000)
     assert found is not None
     assert LOST < found <= LOST + 2 * WATCH
+
+
+async def test_a_stopped_consumer_that_hangs_is_built_anew_or_it_would_never_resume() -> None:
+    found = await seconds_until_rebuilt(Client(SOME), at_most=1_000, stopped=True)
+    assert found is not None
+    assert STUCK + PROBE < found <= STUCK + PROBE + 2 * WATCH
+
+
+async def test_one_that_only_pauses_between_its_probes_is_left_alone() -> None:
+    clock = Hurried()
+    probing = consumer(clock)
+    probing.stopped = True
+    client: Any = Client(SOME)
+    watch = asyncio.create_task(probing._watch(client))
+    while not watch.done() and clock.elapsed < 1_000:
+        await asyncio.sleep(0)
+        probing._last_record = clock.elapsed // PROBE * PROBE
+    assert not watch.done()
+    watch.cancel()
+    await asyncio.wait([watch])
 
 
 async def test_so_is_a_group_that_never_gives_partitions() -> None:
