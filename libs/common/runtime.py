@@ -246,6 +246,8 @@ class Runtime:
                         # By a library: then nobody else would notice.
                         raise RuntimeError(f"{task.get_name()} was cancelled")
                     task.result()
+                    if not self._leaving:
+                        raise RuntimeError(f"{task.get_name()} has ended")
         except Exception as error:
             self._give_up(error, "runtime")
             raise

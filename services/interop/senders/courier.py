@@ -176,9 +176,9 @@ class Courier:
         try:
             while going:
                 ended, going = await asyncio.wait(going, timeout=RECORD)
+                await self._record(look.subscription, round)  # first: what was taken was taken
                 for task in ended:
                     task.result()
-                await self._record(look.subscription, round)
         finally:
             for task in going:
                 task.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -119,10 +120,17 @@ class Endless:
         return Outcome(Fate.DONE, "done", result=results[input.type])
 
 
-def means_of(work: Any, clock: Any, *partners: Partner) -> Means:
+APP = Partner(
+    client="app", hospital="h1", name="App", subscribes=frozenset({"reports.events"})
+)
+
+
+def means_of(
+    work: Any, clock: Any, *partners: Partner, endpoints: Endpoints | None = None
+) -> Means:
     return Means(
         work=work,
-        calling=Calling(Endpoints(), clock, calls=4, seconds=9),  # type: ignore[arg-type]
+        calling=Calling(endpoints or Endpoints(), clock, calls=4, seconds=9),  # type: ignore[arg-type]
         decides=work,
         messages={Format.CLOUDEVENTS: CloudEvents()},
         partners=Partners(partners),
@@ -135,12 +143,9 @@ def means_of(work: Any, clock: Any, *partners: Partner) -> Means:
 
 
 async def test_a_subscription_with_a_backlog_lets_others_have_its_place() -> None:
-    partner = Partner(
-        client="app", hospital="h1", name="App", subscribes=frozenset({"reports.events"})
-    )
     work, clock = Endless(), Clock()
     async with asyncio.timeout(5):
-        await Courier(("h1", "s-app"), means_of(work, clock, partner)).run()
+        await Courier(("h1", "s-app"), means_of(work, clock, APP)).run()
     *ended, rested = work.told
     assert rested.type == RESTED and {input.type for input in ended} <= {ENDED}
     assert rested.data.next_at is not None, "it is due again at once"
@@ -215,3 +220,26 @@ async def test_what_was_resumed_meanwhile_is_left_alone() -> None:
     async with asyncio.timeout(5):
         await Courier(("h1", "s-app"), means_of(work, Still(day(90)))).run()
     assert work.waiting and not work.dropped
+
+
+async def test_what_was_taken_is_recorded_whatever_becomes_of_another_call() -> None:
+    """Else it would be sent again."""
+
+    class Half(Endpoints):
+        async def post(self, address: str, body: bytes, headers: Any) -> Answered:
+            if headers["webhook-sequence"] == "2":
+                raise ValueError("a bug")
+            return await super().post(address, body, headers)
+
+    class Two(Endless):
+        async def look(self, key: Key, now: datetime) -> Look:
+            first, second = [await super(Two, self).look(key, now) for _ in range(2)]
+            (one,), (other,) = first.ready, second.ready
+            return replace(first, ready=[one, other.but(lane="p2")], more=False)
+
+    work = Two()
+    means = means_of(work, Ports().clock, APP, endpoints=Half())
+    with pytest.raises(ValueError, match="a bug"):
+        await Courier(("h1", "s-app"), means).run()
+    [ended] = work.told
+    assert [(attempt.id, attempt.verdict) for attempt in ended.data.attempts] == [("d1", "taken")]

@@ -294,6 +294,27 @@ async def test_a_bug_in_a_sender_costs_one_message_an_attempt_and_others_nothing
     assert delivery(store.case, EMAIL, "n0").reason == "sender_failed"
 
 
+async def test_what_can_not_be_presented_is_not_called_and_ends_neither_others_nor_the_loop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store, sender = requested(2)
+    present = store.outgoing
+
+    async def buggy(dues: Sequence[Due]) -> Outgoings:
+        if any(due.notification_id == "n0" for due in dues):
+            raise KeyError("a bug")
+        return await present(dues)
+
+    store.outgoing = buggy  # type: ignore[method-assign]
+    async with running(new_loop(store, sender)):
+        await until(lambda: delivery(store.case, EMAIL, "n1").reason == "not_called")
+        store.case.event(request("n2", channels=(EMAIL,)))
+        await until(sent(store.case, 1))
+    for id in ("n0", "n1"):
+        doc = delivery(store.case, EMAIL, id)
+        assert (doc.status, doc.lost) == (DeliveryStatus.PENDING, 0)
+
+
 async def test_a_claim_of_whose_commit_nobody_heard_is_still_ours() -> None:
     store, sender = requested(1)
     store.unheard = 1
