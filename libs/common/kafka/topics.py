@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from libs.common.broker import Broker
-from libs.common.kafka.client import BusError, reach
+from libs.common.kafka.client import BusError, ended, reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ async def _admin(broker: Broker | str) -> AsyncIterator[Any]:
     except (KafkaError, OSError, TimeoutError) as error:
         raise BusError(type(error).__name__) from error
     finally:
-        await client.close()
+        # Beside us: it swallows a cancellation of ours that comes while it waits.
+        await ended(client.close(), 5)
 
 
 async def topics_missing(broker: Broker | str, names: Iterable[str]) -> list[str]:

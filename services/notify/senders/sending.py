@@ -121,7 +121,7 @@ class Sending:
         for channel in self._providers:
             dues += await self._some(channel, look=look)
         if dues:
-            await self._begin(dues)
+            await self._begun(dues)
         else:
             await self._sleep()
 
@@ -149,6 +149,17 @@ class Sending:
         with suppress(TimeoutError):
             async with asyncio.timeout(rest * spread):
                 await self._wake.wait()
+
+    async def _begun(self, dues: Sequence[Due]) -> None:
+        """To its end, also when we are to stop: a claim may have been committed by then, and
+        without its call it would lapse, as one whose answer was lost."""
+        beginning = asyncio.create_task(self._begin(dues))
+        try:
+            await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            await asyncio.wait([beginning], timeout=DRAIN)
+            beginning.cancel()
+            raise
 
     async def _begin(self, dues: Sequence[Due]) -> None:
         """Claim ``dues`` in one transaction, then start the calls of those that are ours."""

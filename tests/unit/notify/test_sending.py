@@ -268,6 +268,24 @@ async def test_a_process_that_stops_waits_for_its_answers() -> None:
     assert delivery(store.case, EMAIL, "n0").status is DeliveryStatus.SENT
 
 
+async def test_a_process_that_stops_in_the_moment_of_a_claim_makes_the_call() -> None:
+    store, sender = requested(1)
+    commit = store.run
+
+    async def heard_late(inputs: Sequence[Input], name: str = "") -> list[Outcome]:
+        outcomes = await commit(inputs, name)
+        if inputs[0].type == CLAIM:
+            task.cancel()
+            await asyncio.sleep(0)
+        return outcomes
+
+    store.run = heard_late  # type: ignore[method-assign]
+    task = asyncio.create_task(new_loop(store, sender).run())
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
+    assert delivery(store.case, EMAIL, "n0").status is DeliveryStatus.SENT
+
+
 async def test_a_call_that_takes_too_long_counts_as_lost() -> None:
     store, sender = requested(1)
     sender.script.append("hang")
