@@ -29,8 +29,8 @@ def reach(broker: Broker | str) -> dict[str, Any]:
 def end_if_cancelled() -> None:
     """To be asked in every loop that uses these clients and is waited for when it is cancelled.
 
-    The library waits by ``asyncio.wait_for``, which below Python 3.12 forgets a cancellation that
-    comes in the moment of the answer (python/cpython#86296): the loop would go on for ever.
+    Where the library waits for tasks that it has cancelled itself, as when it closes, it swallows
+    a cancellation of ours, too: a loop around that would go on for ever.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
