@@ -22,6 +22,7 @@ from libs.common.mongo.documents import Row
 from services.interop.main import SPEC
 from tests.support import stored
 from tests.support.running import Running, running
+from tests.support.toy import eventually
 
 HOSPITAL = "h1"  # every process has a database of its own
 
@@ -88,8 +89,15 @@ def interop_process(stack: Stack) -> Start:
         )
         assert child.log == log
         database = stack.database(name)
+        process = Process(child, database, before)
+
+        async def listens() -> bool:
+            # It is ready a moment before; a sender would try again.
+            return any(line["event"] == "mllp_listening" for line in process.logged())
+
         try:
-            yield Process(child, database, before)
+            await eventually(listens)
+            yield process
         finally:
             await asyncio.to_thread(stack.remove, child.name)
             await database.drop()

@@ -120,9 +120,7 @@ class Endless:
         return Outcome(Fate.DONE, "done", result=results[input.type])
 
 
-APP = Partner(
-    client="app", hospital="h1", name="App", subscribes=frozenset({"reports.events"})
-)
+APP = Partner(client="app", hospital="h1", name="App", subscribes=frozenset({"reports.events"}))
 
 
 def means_of(
