@@ -47,7 +47,15 @@ def _with_told_at(row: Row) -> Row:
 
 PATIENTS = CollectionSpec(PatientCare, indexes=(Index(("links.person_id",)),), upcast=_with_told_at)
 PRESCRIPTIONS = CollectionSpec(Prescription, indexes=(Index(("patient_id", "issued_at", "id")),))
-ACCOUNTS = CollectionSpec(RenewalAccount, indexes=(Index(("patient_id",)),))
+
+
+def _with_watched(row: Row) -> Row:
+    """Until version 2 a renewal was kept in mind only while nothing of it had been dispensed."""
+    rest = {key: value for key, value in row.items() if key != "undispensed"}
+    return {**rest, "watched": row.get("undispensed", ())}
+
+
+ACCOUNTS = CollectionSpec(RenewalAccount, indexes=(Index(("patient_id",)),), upcast=_with_watched)
 SIGNING_KEYS = CollectionSpec(SigningKey)
 
 

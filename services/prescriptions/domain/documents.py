@@ -199,6 +199,7 @@ class RenewalAccount(Document):
     """
 
     COLLECTION: ClassVar[str] = "renewal_accounts"
+    SCHEMA: ClassVar[int] = 2
 
     patient_id: str
     ingredient_code: str

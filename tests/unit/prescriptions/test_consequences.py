@@ -19,7 +19,7 @@ from libs.common.events import (
     RefillSuspended,
     VerificationStatus,
 )
-from services.prescriptions.domain.documents import Prescription, Refill
+from services.prescriptions.domain.documents import Prescription, Refill, RenewalAccount
 from services.prescriptions.domain.facts import Outcome, Verdict
 from services.prescriptions.domain.fulfilment import Fulfilment
 from services.prescriptions.domain.health import Allergy
@@ -30,6 +30,7 @@ from services.prescriptions.domain.saying import reason_text
 from services.prescriptions.domain.stopping import unseen
 from services.prescriptions.domain.supply import supplied
 from services.prescriptions.domain.transitions import Status
+from services.prescriptions.store import ACCOUNTS
 from tests.unit.prescriptions.given import (
     COLLEAGUE,
     DAUGHTER,
@@ -677,3 +678,11 @@ def test_a_step_of_the_history_is_found_again_by_what_led_to_it() -> None:
     case.event(TOLD["admission"][0], id="of-the-hospital")
     asked, suspended = (step.correlation_id for step in case.refill(id).history)
     assert suspended == "of-the-hospital" != asked
+
+
+def test_a_renewal_that_an_older_release_kept_in_mind_is_not_forgotten() -> None:
+    account = RenewalAccount(id="p1/a", hospital="h1", patient_id="p1", ingredient_code="a")
+    row = {**account.model_dump(exclude={"watched"}), "undispensed": ["r1"]}
+    assert ACCOUNTS.upcast is not None
+    stored = RenewalAccount.model_validate(ACCOUNTS.upcast(row))
+    assert stored == account.but(watched=("r1",))
