@@ -60,7 +60,10 @@ SIGNING_KEYS = CollectionSpec(SigningKey)
 
 
 def _with_bound_to(row: Row) -> Row:
-    """Until version 2 the status said whether only the doctor who signed it decides."""
+    """Until version 2 the status said whether only the doctor who signed it decides; version 3
+    has steps in its history that an older release can't read (``warn``)."""
+    if row.get("schema_number", 1) > 1:
+        return row
     signed = row["status"] in (Status.RETURNED, Status.WAITING_PHARMACIST)
     return {**row, "bound_to": row["doctor_id"] if signed else None}
 

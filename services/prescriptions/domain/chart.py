@@ -21,10 +21,10 @@ from services.prescriptions.domain.dosing import redosed, replaced
 from services.prescriptions.domain.facts import Deciding, Facts
 from services.prescriptions.domain.fulfilment import Fulfilment
 from services.prescriptions.domain.health import Allergy, Condition, Stay, icd10
-from services.prescriptions.domain.origin import origin, renewal_of
+from services.prescriptions.domain.origin import line_of, origin, renewal_of
 from services.prescriptions.domain.persons import ids_of, needs_patient, patient
 from services.prescriptions.domain.policy import RenewalPolicy
-from services.prescriptions.domain.supply import supplied
+from services.prescriptions.domain.supply import supplied, taken_beside
 
 D = TypeVar("D", bound=Document)
 
@@ -121,7 +121,11 @@ def gather(
     under way or in effect."""
     visited = last_visit_at(care, order.department.code)
     codes = codes_of(care, account.ingredient_code)
-    seen_at, ended_at = origin(prescription.id, order, account, chart.prescriptions, codes)
+    beside = taken_beside(prescription.id, order, codes, account, chart.orders, policy)
+    seen_at, ended_at = origin(prescription.id, order, account, chart.prescriptions, codes, beside)
+    line = line_of(prescription.id, order.refill_id, account, chart.orders)
+    if line is not None and line not in chart.orders:
+        ended_at = now  # what it goes on with never was the patient's
     since = seen_at or visited or order.issued_at
     own = renewal_of(prescription.id, order, account)
     as_taken = renewal.prescribed if renewal is not None and renewal.effective_at else order

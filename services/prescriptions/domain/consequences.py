@@ -40,6 +40,7 @@ from services.prescriptions.domain.documents import (
 )
 from services.prescriptions.domain.facts import Outcome
 from services.prescriptions.domain.fulfilment import Fulfilment, is_at_home, to_come
+from services.prescriptions.domain.origin import line_of
 from services.prescriptions.domain.persons import ids_of, needs_patient, patient
 from services.prescriptions.domain.policy import RenewalPolicy
 from services.prescriptions.domain.reasons import Reason
@@ -130,8 +131,10 @@ def corrected(state: State, care: PatientCare, env: Env, prescription_id: str) -
     """What follows for the renewals of a prescription that never was the patient's."""
     reason = Reason.PRESCRIPTION_STOPPED
 
-    def judge(refill: Refill, _account: RenewalAccount) -> Judged:
-        return ([reason] if refill.prescription_id == prescription_id else []), ()
+    def judge(refill: Refill, account: RenewalAccount) -> Judged:
+        id, orders = refill.prescription_id, Chart.of(state, care).orders
+        line = line_of(id, refill.order.refill_id, account, orders)
+        return ([reason] if prescription_id in (id, line) else []), ()
 
     policy: RenewalPolicy = env.policy.at(env.now)
     return _followed(state, care, all_accounts(state, care), env, policy, judge)

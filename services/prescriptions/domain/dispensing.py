@@ -30,6 +30,7 @@ from services.prescriptions.domain.persons import ids_of, needs_patient, patient
 from services.prescriptions.domain.policy import RenewalPolicy
 from services.prescriptions.domain.prescribing import ahead
 from services.prescriptions.domain.reasons import Reason
+from services.prescriptions.domain.steps import deadline_timer
 
 #: Kept, and the renewal stands where it stood.
 KEPT: Final = "kept"
@@ -93,6 +94,7 @@ def decide_report(input: Input, state: State, env: Env) -> Answer:
     if refill.effective_at is not None and refill.withheld_at is None:
         # What was told before the report may stand against what it tells of.
         timers.append(look_again(refill.patient_id, env.now))
+        timers.append(deadline_timer(after, env.now))  # and its days of supply may begin
     if report.status is FulfilmentStatus.DECLINED:
         timers += reminders(after, env, policy)
     return Decision(

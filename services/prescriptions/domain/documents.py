@@ -290,7 +290,7 @@ class Refill(Document):
     """One request to renew a prescription, from the asking to its end."""
 
     COLLECTION: ClassVar[str] = "refills"
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
 
     patient_id: str
     prescription_id: str

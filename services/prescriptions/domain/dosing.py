@@ -123,15 +123,16 @@ def beside(
     ingredients: Collection[str],
     day: Callable[[datetime], date],
 ) -> frozenset[str]:
-    """What doctors prescribed on the ``day`` of a doctor's ``order`` with another dosing, to be
-    taken beside it, as in the morning and in the evening."""
+    """What doctors prescribed on the ``day`` of a doctor's ``order`` in another strength or amount
+    a day, to be taken beside it, as in the morning and in the evening. What differs in words
+    alone may be the same one under two numbers."""
     return frozenset(
         id
         for id, other in orders.items()
         if of_one_therapy(other, order, ingredients)
         and not is_copy(id, other, account)
         and day(other.issued_at) == day(order.issued_at)
-        and not _same_dosing(other, order)
+        and not same_amount(other, order)
     )
 
 

@@ -110,7 +110,7 @@ def decide_deadline(input: Input, state: State, env: Env) -> Answer:
         until = used_up(over, state.where(Fulfilment, "refill_id", over.id), case.policy)
         if now < until:
             later = [deadline_timer(over, until)]
-        else:
+        elif over.status is not Status.DISPENSED:  # what lies ready is not used up
             account = settled(account, over.id)
     if (over, account) == (refill, case.account):
         return Decision(timers=later, note="not_due")

@@ -33,9 +33,10 @@ def origin(
     account: RenewalAccount,
     prescriptions: Iterable[Prescription],
     ingredients: Collection[str],
+    others: Collection[str] = (),
 ) -> Origin:
     """Where the prescription ``id`` comes from, which says ``order``; ``ingredients``: all codes
-    of its ingredient."""
+    of its ingredient; ``others``: what is taken beside it."""
     copy = is_copy(id, order, account)
     if not copy and order.based_on is None:
         return Origin(order.issued_at)
@@ -43,6 +44,7 @@ def origin(
         p
         for p in prescriptions
         if p.order is not None
+        and p.id not in others
         and of_one_therapy(p.order, order, ingredients)
         and not is_copy(p.id, p.order, account)
     ]

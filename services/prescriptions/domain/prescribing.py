@@ -38,6 +38,8 @@ from services.prescriptions.domain.reasons import Reason
 
 #: A publisher's clock may be this much ahead of ours, as for events themselves.
 AHEAD = timedelta(minutes=5)
+#: Within this a visit that was taken back to be corrected has been told again.
+SETTLED = timedelta(hours=1)
 
 
 def ahead(at: datetime, now: datetime) -> bool:
@@ -105,11 +107,16 @@ def decide_visit(input: Input, state: State, env: Env) -> Answer:
 
 
 def decide_visit_cancelled(input: Input, state: State, env: Env) -> Answer:
-    """What was renewed in the meantime stays and counts; what is new since the visit that is
-    the last one now stands against the patient's renewals at once."""
+    """What was renewed in the meantime stays and counts. What is new since the visit that is the
+    last one now stands against a renewal when it is decided on, and after ``SETTLED`` against
+    those in effect: many a visit is taken back to be told again, and what is withheld stays so."""
     told: VisitCancelled = input.data
     visit = Visit(visit_id=told.visit_id, cancelled_at=in_ms(told.cancelled_at))
-    return _visit(input, state, env, visit, "visit_cancelled")
+    seen = with_visit(patient(state, input.hospital, told.patient_id), visit)
+    if seen is None:
+        return Refusal(Common.STALE)
+    later = look_again(seen.id, env.now + SETTLED)
+    return Decision(changes=(seen,), timers=(later,), note="visit_cancelled")
 
 
 def _visit(input: Input, state: State, env: Env, visit: Visit, note: str) -> Answer:

@@ -28,7 +28,10 @@ MONTH: dict[str, Any] = {
     "quantity": Quantity(value=28, unit="tablet"),
     "diagnoses": ("I10",),
 }
-NIGHT: dict[str, Any] = {"dosage": "two tablets at night"}
+NIGHT: dict[str, Any] = {
+    "dosage": "two tablets at night",
+    "quantity": Quantity(value=56, unit="tablet"),
+}
 #: As the hospital may tell a renewal that it takes over.
 NUMBERS = ["own", "new", None]
 
@@ -120,8 +123,7 @@ def test_a_pharmacy_tells_of_each() -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        {"dosage": "one  tablet in the morning"},  # the same again
-        {"dosage_assumed": True},  # how, nobody told
+        {"quantity": MONTH["quantity"]},  # perhaps the same again, in other words
         {"department": "geriatrics"},  # who did not know of the other, perhaps
         {"refill_id": "of-before"},  # a renewal's, and of which one is not known
     ],

@@ -175,13 +175,34 @@ def test_what_has_arrived_or_came_back_is_not_withheld_after_its_last_day(status
 def test_nothing_follows_any_more_when_its_days_of_supply_are_over() -> None:
     case = hospital()
     id = effective(case, days=3)
-    case.reported(id, "dispensed")
+    case.reported(id, "collected")
     case.fire_due(USED_UP - MOMENT)
     assert case.account().watched == (id,)
     case.fire_due(USED_UP)
     assert case.account().watched == ()
     case.event(condition(case.now))
-    assert case.refill(id).status is Status.DISPENSED
+    assert case.refill(id).status is Status.COLLECTED
+
+
+def test_what_lies_ready_is_not_used_up() -> None:
+    case = hospital()
+    id = effective(case, days=3)
+    case.reported(id, "dispensed")
+    case.fire_due(USED_UP + DAY)
+    case.event(condition(case.now))
+    assert case.refill(id).status is Status.WITHHELD
+
+
+def test_what_lay_ready_for_long_is_forgotten_when_it_is_used_up() -> None:
+    case = hospital()
+    id = effective(case, days=3)
+    case.reported(id, "dispensed")
+    case.fire_due(USED_UP + DAY)
+    case.reported(id, "collected", occurred_at=case.now)
+    case.fire_due(case.now + 6 * DAY)
+    assert case.account().watched == (id,)
+    case.fire_due(case.now + DAY)
+    assert case.account().watched == ()
 
 
 def test_what_came_late_is_used_up_later() -> None:
@@ -191,6 +212,7 @@ def test_what_came_late_is_used_up_later() -> None:
     case.now = MIDNIGHT + 4 * DAY  # two days after its last one
     case.reported(id, "collected", "d1")
     case.reported(id, "dispensed", "d2")
+    case.reported(id, "collected", "d2")
     case.fire_due(USED_UP + 3 * DAY - MOMENT)
     assert case.account().watched == (id,)
     case.fire_due(USED_UP + 3 * DAY)

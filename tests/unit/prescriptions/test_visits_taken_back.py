@@ -18,6 +18,7 @@ from libs.common.events import (
 )
 from services.prescriptions.domain.accounts import VISITS_KEPT, last_visit
 from services.prescriptions.domain.documents import PatientCare
+from services.prescriptions.domain.prescribing import SETTLED
 from services.prescriptions.domain.reasons import Reason
 from services.prescriptions.domain.transitions import Status
 from services.prescriptions.store import PATIENTS
@@ -196,7 +197,7 @@ NEW: list[Event] = [condition(NOW - DAY), admitted(NOW - DAY)]
 @pytest.mark.parametrize("fact", NEW)
 @pytest.mark.parametrize("in_effect", [False, True])
 @pytest.mark.parametrize("cancelled_first", [False, True])
-def test_what_is_new_without_that_visit_stops_what_is_under_way_at_once(
+def test_what_is_new_without_that_visit_stops_what_is_under_way_when_it_has_settled(
     fact: Event, in_effect: bool, cancelled_first: bool
 ) -> None:
     case = hospital()
@@ -206,6 +207,7 @@ def test_what_is_new_without_that_visit_stops_what_is_under_way_at_once(
     for one in (back, fact) if cancelled_first else (fact, back):
         assert case.refill(id).reason is None
         case.event(one)
+    case.fire_due(case.advance(SETTLED))
     status = Status.WITHHELD if in_effect else Status.SUSPENDED
     assert (case.refill(id).status, case.refill(id).reason) == (status, Reason.CONDITION_CHANGED)
     assert len(case.events(RefillSuspended)) == 1

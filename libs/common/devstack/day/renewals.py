@@ -31,6 +31,8 @@ from libs.common.events import (
 #: Where the patient is when looking for a pharmacy: nobody's address.
 CENTRE = {"latitude": 30.004, "longitude": 120.579}
 PHARMACISTS = PHARMACIST.caller
+#: Precondition Failed: what was read is not what stands there now.
+CHANGED = 412
 
 
 class Renewals:
@@ -239,18 +241,28 @@ class Renewals:
         return answer
 
     async def _decide(self, who: Caller, id: str, verb: str, **body: Any) -> None:
-        """Find it on one's work list and decide on the version that was read there."""
+        """Find it on one's work list and decide on the version that was read there; read it again
+        if it has changed meanwhile, as when the head is told that little time is left."""
         lists = f"/v1/work-lists/{who.roles[0]}"
 
         async def look() -> Any:
             found = await self._wire.items(who, "prescriptions", lists)
             return next((r for r in found if r["id"] == id), None)
 
-        waiting = await eventually(f"{id} is on the list of {who.id}", look)
-        await self._wire.post(
-            who,
-            "prescriptions",
-            f"/v1/refills/{id}/{verb}",
-            body,
-            headers={"If-Match": f'"{waiting["version"]}"'},
-        )
+        async def decided() -> bool:
+            waiting = await eventually(f"{id} is on the list of {who.id}", look)
+            answer = await self._wire.call(
+                who,
+                "POST",
+                "prescriptions",
+                f"/v1/refills/{id}/{verb}",
+                body=body,
+                expect=None,
+                headers={"If-Match": f'"{waiting["version"]}"'},
+            )
+            if answer.status_code == CHANGED:
+                return False
+            require(answer.status_code == 200, f"{verb}: {answer.status_code} {answer.text}")
+            return True
+
+        await eventually(f"{verb} on {id}", decided)
