@@ -35,7 +35,6 @@ CHOSEN: Final = 'job="lianxin", service=~"$service"'
 
 PROMETHEUS: Final = models.DataSourceRef(type_val="prometheus", uid="${prometheus}")
 TEMPO: Final = models.DataSourceRef(type_val="tempo", uid="${tempo}")
-LOKI: Final = models.DataSourceRef(type_val="loki", uid="${loki}")
 
 GREEN, AMBER, RED = "green", "orange", "red"
 

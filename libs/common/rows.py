@@ -122,7 +122,3 @@ class OutboxRow(NamedTuple):
             else unsealed(value, Place(OUTBOX, row["_id"], "value"), cipher),
             headers=list(row["headers"].items()),
         )
-
-
-def _value_of(id: str) -> Place:
-    return Place(OUTBOX, id, "value")
