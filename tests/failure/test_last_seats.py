@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import pytest
 
 from libs.common.events import GroupFull, GroupOpened, InvitationIssued
 from libs.common.mongo.documents import Row
-from libs.common.mongo.errors import Unavailable
 from tests.failure.journeys import discharge
 from tests.support import topics
 from tests.support.platform import SMALL, Hospital, Platform, eventually
+from tests.support.toy import looking
 
 LIMIT = SMALL[1]
 REPLICAS = ("enrollment", "enrollment-2")
@@ -59,24 +57,6 @@ class Seats:
             assert {g["id"]: g[field] for g in groups if g[field]} == dict(counted)
         return groups
 
-    @asynccontextmanager
-    async def watched(self) -> Any:
-        """The limits hold at every moment, not only in the end."""
-
-        async def look() -> None:
-            while True:
-                with suppress(Unavailable):
-                    await self.within_limits()
-                await asyncio.sleep(0.02)
-
-        watching = asyncio.create_task(look())
-        try:
-            yield
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
-
 
 async def sum_of(platform: Platform, metric: str) -> list[float]:
     return [await platform.metrics(r, metric) for r in REPLICAS]
@@ -105,7 +85,7 @@ async def test_many_patients_at_once_fill_groups_exactly(
     platform: Platform, hospital: Hospital, seats: Seats
 ) -> None:
     before = sum(await sum_of(platform, "version_conflicts_total"))
-    async with seats.watched():
+    async with looking(seats.within_limits):
         for _ in range(5):
             await seats.leave(60)
             await hospital.settled()
@@ -156,7 +136,7 @@ async def test_seats_that_are_given_back_while_others_want_them_are_given_once(
         )
         return done.status_code
 
-    async with seats.watched():
+    async with looking(seats.within_limits):
         # Twenty accept, twenty decline, and thirty more come, all at the same time.
         *answers, _ = await asyncio.gather(
             *(answer(n, link) for n, link in enumerate(links)), seats.leave(30)
@@ -167,7 +147,7 @@ async def test_seats_that_are_given_back_while_others_want_them_are_given_once(
     # 50 seats are held. Groups beyond those needed were opened before seats came back.
     assert 50 // LIMIT <= len(groups) <= 70 // LIMIT
     room = sum(LIMIT - g["reserved"] - g["joined"] for g in groups)
-    async with seats.watched():
+    async with looking(seats.within_limits):
         await seats.leave(room + 1)
         await hospital.settled()
     # What was given back is given again before another group is opened.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -46,6 +46,7 @@ from libs.common.migrate import migrate
 from libs.common.mongo.collection import CollectionSpec, Index
 from libs.common.mongo.database import Database
 from libs.common.mongo.documents import Row
+from libs.common.mongo.errors import Unavailable
 from libs.common.relay import Relay
 from libs.common.replays import replay_topic
 from libs.common.telemetry import Tracer
@@ -361,3 +362,22 @@ async def eventually(check: Callable[[], Any], seconds: float = 60.0) -> Any:
             if found := await check():
                 return found
             await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def looking(look: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """``look`` at every moment meanwhile, while the database is there; what it raises is raised."""
+
+    async def again() -> None:
+        while True:
+            with suppress(Unavailable):
+                await look()
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(again())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -18,7 +18,6 @@ import pytest_asyncio
 
 from libs.common.devstack.stack import Stack
 from libs.common.events import RefillEffective
-from libs.common.mongo.errors import Unavailable
 from scripts import history_check
 from services.prescriptions.domain.transitions import STAGE
 from services.prescriptions.main import load_policy
@@ -26,7 +25,7 @@ from services.prescriptions.settings import Settings
 from tests.integration.prescriptions.given import Hospital, ask, decide, review
 from tests.integration.prescriptions.processes import PATIENCE, Processes, started
 from tests.support import topics
-from tests.support.toy import eventually
+from tests.support.toy import eventually, looking
 from tests.unit.prescriptions.given import prescription
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
@@ -61,19 +60,8 @@ class Limits:
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        async def watch() -> None:
-            while True:
-                with suppress(Unavailable):
-                    await self.look()
-                await asyncio.sleep(0.02)
-
-        watching = asyncio.create_task(watch())
-        try:
+        async with looking(self.look):
             yield
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
         await self.look()
 
 
